@@ -1,0 +1,28 @@
+/* preload: what happens when the dynamic linker loads us at the start of a program: a
+ * constructor decides whether this process is traced, starts tracing, and keeps us out of
+ * what the BEAM will start.
+ *
+ * Traced is a BEAM (it exports enif_alloc) unless MTRACE=0, and any program with MTRACE=1.
+ * In all others nothing is opened, started or printed; LD_PRELOAD stays as it is.
+ */
+#ifndef MT_HOOK_PRELOAD_H
+#define MT_HOOK_PRELOAD_H
+
+typedef enum mt_preload {
+    MT_PRELOAD_NO = 0, /* not preloaded: loaded as a NIF only, or nothing to trace */
+    MT_PRELOAD_TRACING = 1,
+    MT_PRELOAD_OFF = 2,      /* MTRACE=0 */
+    MT_PRELOAD_SHADOWED = 3, /* another allocator stands in front of us and takes the calls */
+    MT_PRELOAD_NO_MEMORY = 4 /* the tables could not be mapped */
+} mt_preload;
+
+/* How this object was preloaded; any thread. */
+mt_preload mt_preload_state(void);
+
+/* Removes every entry that `is_ours` accepts from the value of LD_PRELOAD in this list of
+ * variables, in place, and the variable if nothing is left of it. Returns how many went.
+ * Before main: nobody else may be reading the list. */
+typedef int mt_preload_is_ours(const char *entry);
+int mt_preload_remove(char **environment, mt_preload_is_ours *is_ours);
+
+#endif

@@ -1,0 +1,108 @@
+/* chunks: the fixed table of live chunks, indexed by a hash of the chunk's address.
+ *
+ *              word: a fingerprint a cell, 0 = free       cells (address, size, time, site)
+ *   set 0     | 3f | 00 | a1 | 00 | 00 | 00 | 00 | 77 |   | live |      | live | ...  | live |
+ *   set 1     | 00 | 00 | 00 | 00 | 00 | 00 | 00 | 00 |   |      |      |      | ...  |      |
+ *   ...
+ *   set 511   | ...                                   |   512 sets of 8 cells: 4096 slots
+ *
+ * An address belongs to one set. A chunk whose set is full is not recorded; nothing ever
+ * probes, moves or waits. Freeing a chunk that is not in the table costs one load and one
+ * compare of eight bytes.
+ *
+ * A cell goes through these states; who makes a transition with a compare-and-swap owns the
+ * cell until the next arrow. The state stands in the cell's tag beside the address and a
+ * version, so that a reader can tell whether what it copied belongs together.
+ *
+ *            claim (byte 0 -> fingerprint)      publish
+ *   [free] ─────────────────────▶ [claimed] ─────────────▶ [LIVE]
+ *      ▲                              ▲                     │   │ ▲
+ *      │ abandon (byte -> 0)          │ take (LIVE->EMPTY)  │   │ │ thin: kept
+ *      └──────────────────────────────┴─────────────────────┘   ▼ │
+ *      ▲                                                      [BUSY]
+ *      └── thin: dropped, or found DEAD ──────────────────────┘ │
+ *                                           [DEAD] ◀────────────┘ taken while BUSY
+ *
+ * realloc takes the record before it calls the allocator and publishes it again into the same
+ * cell, which is still claimed, when the allocator failed: a restored record always fits.
+ *
+ * Any thread may call anything here at any time, but take for an address only the thread that
+ * is about to free it. Nothing blocks, spins, allocates or makes a system call.
+ */
+#ifndef MT_RECORD_CHUNKS_H
+#define MT_RECORD_CHUNKS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MT_CELLS = 8 }; /* cells in a set */
+
+/* What is known of a chunk. A plain copy, the caller's own. */
+typedef struct mt_chunk {
+    uint64_t address;
+    uint64_t size;    /* bytes asked for */
+    uint64_t born_ns; /* CLOCK_MONOTONIC */
+    uint32_t site;    /* a row of sites; the record holds one reference to it */
+} mt_chunk;
+
+typedef struct mt_cell {
+    _Atomic uint64_t tag; /* version in the 16 highest bits, address, state in the 2 lowest */
+    _Atomic uint64_t size;
+    _Atomic uint64_t born_ns;
+    _Atomic uint32_t site;
+} mt_cell;
+
+typedef struct mt_chunks {
+    uint32_t sets;  /* a power of two */
+    uint32_t shift; /* 64 - log2(sets) */
+    _Atomic uint64_t *word;
+    mt_cell *cell;
+} mt_chunks;
+
+/* Maps a table of `slots` cells, a power of two >= 8. 0, or -1 without memory. */
+int mt_chunks_init(mt_chunks *table, uint32_t slots);
+
+/* Unmaps it. For tests: in a process no thread may use the table any more. */
+void mt_chunks_fini(mt_chunks *table);
+
+/* Reserves a cell for this address: its number, or -1 if all of its set are taken or the
+ * address is one that no tag can hold (beyond 2^48 or not a multiple of 8). */
+int32_t mt_chunks_claim(mt_chunks *table, uint64_t address);
+
+/* Fills a claimed cell; the record is visible from now on. */
+void mt_chunks_publish(mt_chunks *table, int32_t cell, const mt_chunk *chunk);
+
+/* Gives a claimed cell back unused. */
+void mt_chunks_abandon(mt_chunks *table, int32_t cell);
+
+/* Ends the record of this address: its cell, claimed, and what it held; or -1 if there is
+ * none. To be followed by abandon, or publish to restore it. A record that a thinner holds is
+ * ended by the thinner; -1 then too. */
+int32_t mt_chunks_take(mt_chunks *table, uint64_t address, mt_chunk *chunk);
+
+/* Ends the record in this cell, whatever its address: for reset. As take. */
+int32_t mt_chunks_take_cell(mt_chunks *table, int32_t cell, mt_chunk *chunk);
+
+/* Copies the record in a cell. The copy belongs together if and only if
+ * mt_chunks_unchanged(table, cell, tag) is true after the last read of anything that the
+ * record keeps alive (its site). Returns the tag, or 0 if the cell holds no live record. */
+uint64_t mt_chunks_peek(const mt_chunks *table, int32_t cell, mt_chunk *chunk);
+bool mt_chunks_unchanged(const mt_chunks *table, int32_t cell, uint64_t tag);
+
+/* Asks `keep` about every record, which may change all but its address; what it refuses is
+ * removed. `gone` is told of each record that ended here, be it refused or freed meanwhile.
+ * One thread at a time. */
+typedef bool mt_chunks_keep(mt_chunk *chunk, void *context);
+typedef void mt_chunks_gone(const mt_chunk *chunk, void *context);
+void mt_chunks_thin(mt_chunks *table, mt_chunks_keep *keep, mt_chunks_gone *gone,
+                    void *context);
+
+/* Cells that are taken; a moment's value where other threads are at work. */
+uint32_t mt_chunks_taken(const mt_chunks *table);
+
+static inline int32_t mt_chunks_slots(const mt_chunks *table) {
+    return (int32_t)(table->sets * MT_CELLS);
+}
+
+#endif

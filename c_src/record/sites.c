@@ -1,0 +1,128 @@
+/* sites: see the header. The orderings: a key that says READY is stored with release after the
+ * stack and loaded with acquire before it. A reference is taken with a compare-and-swap on the
+ * word that also holds the hash and the state, so a row cannot change hands in between; and
+ * while references are above 0 nobody writes it. Dropping is a release, evicting an acquire:
+ * what a former holder read, it read before the row is written again. */
+#include "sites.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
+
+#define REFERENCE  4ull
+#define REFERENCES 0x00000000fffffffcull
+
+int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
+    size_t words = (size_t)rows * (sizeof(uint64_t) + sizeof(uint32_t));
+    size_t bytes = words + (size_t)rows * depth * sizeof(uintptr_t);
+    char *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return -1;
+    sites->rows = rows;
+    sites->depth = depth;
+    sites->bytes = bytes;
+    sites->key = (_Atomic uint64_t *)memory;
+    sites->frames = (_Atomic uint32_t *)(memory + rows * sizeof(uint64_t));
+    sites->stack = (_Atomic(uintptr_t) *)(memory + words);
+    return 0;
+}
+
+void mt_sites_fini(mt_sites *sites) {
+    munmap((void *)sites->key, sites->bytes);
+    sites->rows = 0;
+}
+
+static uint64_t hash(void *const *stack, uint32_t frames) {
+    uint64_t h = frames;
+    for (uint32_t i = 0; i < frames; i++) {
+        h = (h ^ (uintptr_t)stack[i]) * 0x9e3779b97f4a7c15ull;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+static bool same(const mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames) {
+    if (atomic_load_explicit(&sites->frames[row], memory_order_relaxed) != frames) return false;
+    const _Atomic(uintptr_t) *own = &sites->stack[(size_t)row * sites->depth];
+    for (uint32_t i = 0; i < frames; i++)
+        if (atomic_load_explicit(&own[i], memory_order_relaxed) != (uintptr_t)stack[i])
+            return false;
+    return true;
+}
+
+/* One more reference to a READY row with this hash; false if it is something else, or if its
+ * references are so many that the count could overflow. */
+static bool hold(_Atomic uint64_t *key, uint64_t h32) {
+    uint64_t k = atomic_load_explicit(key, memory_order_acquire);
+    while ((k & STATE) == READY && k >> 32 == h32 && (k & REFERENCES) < REFERENCES)
+        if (atomic_compare_exchange_weak_explicit(key, &k, k + REFERENCE, memory_order_acquire,
+                                                  memory_order_acquire))
+            return true;
+    return false;
+}
+
+/* Makes the row ours to write if nobody needs it. */
+static bool seize(_Atomic uint64_t *key, bool evict) {
+    uint64_t k = atomic_load_explicit(key, memory_order_relaxed);
+    bool usable = (k & STATE) == FREE || (evict && (k & STATE) == READY && !(k & REFERENCES));
+    return usable && atomic_compare_exchange_strong_explicit(
+                         key, &k, WRITING, memory_order_acquire, memory_order_relaxed);
+}
+
+/* The fence orders the stores after the row stopped being READY (see chunks.c). */
+static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames,
+                 uint64_t h32) {
+    atomic_thread_fence(memory_order_release);
+    _Atomic(uintptr_t) *own = &sites->stack[(size_t)row * sites->depth];
+    for (uint32_t i = 0; i < frames; i++)
+        atomic_store_explicit(&own[i], (uintptr_t)stack[i], memory_order_relaxed);
+    atomic_store_explicit(&sites->frames[row], frames, memory_order_relaxed);
+    atomic_store_explicit(&sites->key[row], h32 << 32 | REFERENCE | READY,
+                          memory_order_release);
+}
+
+int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
+    if (frames > sites->depth) frames = sites->depth;
+    uint64_t h = hash(stack, frames);
+    uint64_t h32 = h >> 32;
+    uint32_t mask = sites->rows - 1;
+    uint32_t window = sites->rows < MT_SITES_WINDOW ? sites->rows : MT_SITES_WINDOW;
+    for (uint32_t i = 0; i < window; i++) {
+        uint32_t row = ((uint32_t)h + i) & mask;
+        if (!hold(&sites->key[row], h32)) continue;
+        if (same(sites, row, stack, frames)) return (int32_t)row;
+        mt_sites_drop(sites, row);
+    }
+    for (int evict = 0; evict <= 1; evict++)
+        for (uint32_t i = 0; i < window; i++) {
+            uint32_t row = ((uint32_t)h + i) & mask;
+            if (!seize(&sites->key[row], evict)) continue;
+            fill(sites, row, stack, frames, h32);
+            return (int32_t)row;
+        }
+    return -1;
+}
+
+void mt_sites_drop(mt_sites *sites, uint32_t row) {
+    atomic_fetch_sub_explicit(&sites->key[row], REFERENCE, memory_order_release);
+}
+
+uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, uint32_t max) {
+    if (row >= sites->rows) return 0;
+    uint32_t frames = atomic_load_explicit(&sites->frames[row], memory_order_relaxed);
+    if (frames > sites->depth) frames = sites->depth;
+    if (frames > max) frames = max;
+    const _Atomic(uintptr_t) *own = &sites->stack[(size_t)row * sites->depth];
+    for (uint32_t i = 0; i < frames; i++)
+        stack[i] = atomic_load_explicit(&own[i], memory_order_relaxed);
+    return frames;
+}
+
+uint32_t mt_sites_held(const mt_sites *sites) {
+    uint32_t n = 0;
+    for (uint32_t row = 0; row < sites->rows; row++)
+        n += (atomic_load_explicit(&sites->key[row], memory_order_relaxed) & REFERENCES) != 0;
+    return n;
+}

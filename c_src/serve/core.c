@@ -1,0 +1,54 @@
+/* core: this object's side of the interface. */
+#include "core.h"
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "hook/next.h"
+#include "record/tracer.h"
+
+static void stats(mt_stats *out) {
+    mt_thread_sum(out->count);
+    out->count[MT_COUNT_ignored] -= atomic_load(&mt_tracer_state.ignored_before);
+    out->recorded_now = mt_chunks_taken(&mt_tracer_state.chunks);
+    out->slots = (uint64_t)mt_chunks_slots(&mt_tracer_state.chunks);
+}
+
+static void status(mt_status *out) {
+    memset(out, 0, sizeof *out);
+    out->preload = mt_preload_state();
+    out->unwinder = mt_unwind_kind();
+    out->options = mt_tracer_state.options;
+    if (out->preload != MT_PRELOAD_TRACING) return;
+    out->sites = mt_sites_held(&mt_tracer_state.sites);
+    out->own_bytes = mt_thread_bytes() + mt_tracer_state.sites.bytes +
+                     mt_tracer_state.chunks.sets * (8 + MT_CELLS * sizeof(mt_cell));
+    Dl_info info;
+    if (dladdr((void *)mt_next_get(malloc), &info) && info.dli_fname)
+        strncpy(out->allocator, info.dli_fname, sizeof out->allocator - 1);
+}
+
+static uint32_t snapshot(mt_record *records, uint32_t max) {
+    return mt_snapshot_take(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
+}
+
+static void guard(int step) {
+    mt_tls_mine.guard = (uint16_t)(mt_tls_mine.guard + step);
+}
+
+const mt_core mtrace_core = {
+    .magic = MT_CORE_MAGIC,
+    .version = MT_CORE_VERSION,
+    .bytes = sizeof(mt_core),
+    .stats = stats,
+    .status = status,
+    .reset = mt_tracer_reset,
+    .snapshot = snapshot,
+    .guard = guard,
+};
+
+const mt_core *mt_core_active(void) {
+    const mt_core *found = dlsym(RTLD_DEFAULT, "mtrace_core");
+    return found && found->magic == MT_CORE_MAGIC ? found : NULL;
+}

@@ -1,0 +1,60 @@
+/* core: the interface between the object that traces and the object that was loaded as a NIF.
+ *
+ * Mostly they are one and the same. They are two where the NIF comes from a copy of the file,
+ * or from a newer release beside a core that has been preloaded since the node started. Each
+ * object exports one table of this type, `mtrace_core`; the NIF looks for it with dlsym and
+ * uses the one that traces, if its version is its own. The first three fields never change.
+ *
+ * A new version number is due whenever a type here, or the meaning of a field, changes.
+ */
+#ifndef MT_SERVE_CORE_H
+#define MT_SERVE_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hook/preload.h"
+#include "record/thread.h"
+#include "record/unwind.h"
+#include "snapshot.h"
+
+#define MT_CORE_MAGIC 0x6563617274aa6d01ull
+#ifndef MT_CORE_VERSION
+#define MT_CORE_VERSION 1
+#endif
+
+typedef struct mt_stats {
+    uint64_t count[MT_COUNT_N]; /* since tracing began; ignored: since the last reset */
+    uint64_t recorded_now;      /* cells of the table that are taken */
+    uint64_t slots;
+} mt_stats;
+
+typedef struct mt_status {
+    mt_preload preload;
+    mt_unwinder unwinder;
+    mt_options options;
+    uint64_t sites, own_bytes; /* rows in use; bytes mapped by the core for itself */
+    char allocator[512];       /* path of the object whose malloc stands behind ours */
+} mt_status;
+
+typedef struct mt_core {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t bytes; /* of this table */
+    void (*stats)(mt_stats *stats);
+    void (*status)(mt_status *status);
+    void (*reset)(void);
+    /* See snapshot.h. */
+    uint32_t (*snapshot)(mt_record *records, uint32_t max);
+    /* Raises (+1) or lowers (-1) the calling thread's guard: what it allocates meanwhile is
+     * not recorded. */
+    void (*guard)(int step);
+} mt_core;
+
+extern const mt_core mtrace_core __attribute__((visibility("default")));
+
+/* The table of the object that stands in front of malloc; NULL if there is none, or one that
+ * is no core. Check its version before using anything below `bytes`. */
+const mt_core *mt_core_active(void);
+
+#endif

@@ -1,0 +1,280 @@
+/* nif: Erlang terms from what the core knows. All of it runs on dirty schedulers. */
+#include "nif.h"
+
+#include <malloc.h>
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include <erl_nif.h>
+
+#include "core.h"
+#include "name/memory.h"
+#include "naming.h"
+#include "record/tracer.h"
+
+/* All that is used, weak: without a BEAM they are NULL and the object still loads. The 64-bit
+ * functions are macros where a long has 64 bits. */
+#pragma weak enif_is_identical
+#pragma weak enif_make_atom
+#pragma weak enif_make_badarg
+#pragma weak enif_make_list
+#pragma weak enif_make_list_cell
+#pragma weak enif_make_list_from_array
+#pragma weak enif_make_map_put
+#pragma weak enif_make_new_binary
+#pragma weak enif_make_new_map
+#pragma weak enif_make_tuple
+#pragma weak enif_make_uint
+#ifdef enif_make_uint64
+#pragma weak enif_get_long
+#pragma weak enif_make_ulong
+#else
+#pragma weak enif_get_int64
+#pragma weak enif_make_uint64
+#endif
+
+typedef ERL_NIF_TERM term;
+
+static term atom(ErlNifEnv *env, const char *name) {
+    return enif_make_atom(env, name);
+}
+
+static term ok(ErlNifEnv *env, term value) {
+    return enif_make_tuple2(env, atom(env, "ok"), value);
+}
+
+static term error(ErlNifEnv *env, term reason) {
+    return enif_make_tuple2(env, atom(env, "error"), reason);
+}
+
+static term string(ErlNifEnv *env, const char *s) {
+    term binary;
+    size_t n = strlen(s);
+    unsigned char *bytes = enif_make_new_binary(env, n, &binary);
+    if (bytes) memcpy(bytes, s, n);
+    return binary;
+}
+
+static term string_or_nil(ErlNifEnv *env, const char *s) {
+    return s ? string(env, s) : atom(env, "nil");
+}
+
+static void put(ErlNifEnv *env, term *map, const char *key, term value) {
+    enif_make_map_put(env, *map, atom(env, key), value, map);
+}
+
+static void put_number(ErlNifEnv *env, term *map, const char *key, uint64_t value) {
+    put(env, map, key, enif_make_uint64(env, value));
+}
+
+/* The core that traces, or NULL and the reason why there is none to use. */
+static const mt_core *active_core(ErlNifEnv *env, term *reason) {
+    const mt_core *core = mt_core_active();
+    if (core && core->version != MT_CORE_VERSION) {
+        *reason =
+            enif_make_tuple3(env, atom(env, "version"), enif_make_uint(env, core->version),
+                             enif_make_uint(env, MT_CORE_VERSION));
+        return NULL;
+    }
+    mt_status status = {.preload = mt_preload_state()};
+    if (core) core->status(&status);
+    switch (status.preload) {
+    case MT_PRELOAD_TRACING:
+        return core;
+    case MT_PRELOAD_OFF:
+        *reason = atom(env, "off");
+        break;
+    case MT_PRELOAD_SHADOWED:
+        *reason = atom(env, "shadowed");
+        break;
+    case MT_PRELOAD_NO_MEMORY:
+        *reason = atom(env, "no_memory");
+        break;
+    default:
+        *reason = atom(env, "inactive");
+        break;
+    }
+    return NULL;
+}
+
+/* glibc's own account of its heap: mallinfo2 where there is one (2.33), for mallinfo's ints
+ * overflow at 2 GiB. An allocator that brings a mallinfo2 answers for itself. */
+static void put_heap(ErlNifEnv *env, term *map) {
+#if __GLIBC_PREREQ(2, 33)
+    struct mallinfo2 m = mallinfo2();
+#else
+    struct mallinfo small = mallinfo();
+    struct {
+        uint64_t arena, uordblks, fordblks, hblkhd, hblks;
+    } m = {(unsigned)small.arena, (unsigned)small.uordblks, (unsigned)small.fordblks,
+           (unsigned)small.hblkhd, (unsigned)small.hblks};
+#endif
+    put_number(env, map, "allocated_bytes", m.arena);
+    put_number(env, map, "used_bytes", m.uordblks);
+    put_number(env, map, "free_bytes", m.fordblks);
+    put_number(env, map, "mmap_bytes", m.hblkhd);
+    put_number(env, map, "mmap_chunks", m.hblks);
+}
+
+static term stats_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    term reason;
+    const mt_core *core = active_core(env, &reason);
+    if (!core) return error(env, reason);
+    static const char *const key[] = {
+#define X(name) #name "_cnt",
+        MT_COUNTS(X)
+#undef X
+    };
+    mt_stats stats;
+    core->stats(&stats);
+    term map = enif_make_new_map(env);
+    for (int i = 0; i < MT_COUNT_recorded; i++) put_number(env, &map, key[i], stats.count[i]);
+    put_number(env, &map, "recorded", stats.recorded_now);
+    put_number(env, &map, "ignored", stats.count[MT_COUNT_ignored]);
+    put_number(env, &map, "slots", stats.slots);
+    put_heap(env, &map);
+    return ok(env, map);
+}
+
+static term reset_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    term reason;
+    const mt_core *core = active_core(env, &reason);
+    if (!core) return error(env, reason);
+    uint64_t begin = mt_tracer_now();
+    core->reset();
+    return ok(env, enif_make_uint64(env, mt_tracer_now() - begin));
+}
+
+static term stack_term(ErlNifEnv *env, const mt_record *record, const mt_named *named) {
+    term frame[MT_DEPTH_MAX];
+    for (uint32_t i = 0; i < record->frames; i++) {
+        const mt_named_frame *f = &named->frame[i];
+        frame[i] = f->library ? enif_make_tuple2(env, string(env, f->library),
+                                                 string_or_nil(env, f->symbol))
+                              : atom(env, "nil");
+    }
+    return enif_make_list_from_array(env, frame, record->frames);
+}
+
+static term chunk_term(ErlNifEnv *env, const mt_record *record, const mt_named *named,
+                       uint64_t now) {
+    uint64_t born = record->chunk.born_ns;
+    uint64_t age_s = now > born ? (now - born) / 1000000000u : 0;
+    return enif_make_tuple5(env, enif_make_uint64(env, age_s),
+                            enif_make_uint64(env, record->chunk.size),
+                            enif_make_uint64(env, record->chunk.address),
+                            enif_make_uint64(env, named->ns), stack_term(env, record, named));
+}
+
+/* Everything that answering olds/2 takes, in three mappings. */
+typedef struct {
+    mt_record *records;
+    mt_record **order;
+    mt_named *named;
+    uint32_t slots, n;
+} olds;
+
+static bool olds_take(olds *o, const mt_core *core, uint64_t wanted) {
+    mt_stats stats;
+    core->stats(&stats);
+    o->slots = (uint32_t)stats.slots;
+    o->records = mt_memory_map(o->slots * sizeof *o->records);
+    o->order = mt_memory_map(o->slots * sizeof *o->order);
+    if (!o->records || !o->order) return false;
+    uint32_t n = core->snapshot(o->records, o->slots);
+    for (uint32_t i = 0; i < n; i++) o->order[i] = &o->records[i];
+    mt_snapshot_sort(o->order, n);
+    o->n = wanted < n ? (uint32_t)wanted : n;
+    o->named = mt_memory_map(o->n * sizeof *o->named);
+    return o->named != NULL;
+}
+
+static void olds_give_back(olds *o) {
+    mt_memory_unmap(o->records, o->slots * sizeof *o->records);
+    mt_memory_unmap(o->order, o->slots * sizeof *o->order);
+    mt_memory_unmap(o->named, o->n * sizeof *o->named);
+}
+
+static term olds_list(ErlNifEnv *env, const mt_core *core, const olds *o, bool demangle) {
+    mt_naming naming = {0};
+    term list = enif_make_list(env, 0);
+    if (mt_naming_run(&naming, o->order, o->n, demangle, core->guard, o->named) != 0)
+        return error(env, atom(env, "no_memory"));
+    uint64_t now = mt_tracer_now();
+    for (uint32_t i = o->n; i-- > 0;)
+        list = enif_make_list_cell(env, chunk_term(env, o->order[i], &o->named[i], now), list);
+    mt_naming_empty(&naming);
+    return ok(env, list);
+}
+
+/* A count beyond 64 bits is still a count: more than there are. */
+static term olds_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    ErlNifSInt64 wanted;
+    term reason;
+    bool demangle = enif_is_identical(argv[1], atom(env, "true"));
+    if (argc != 2 || !enif_get_int64(env, argv[0], &wanted) || wanted < 0 ||
+        !(demangle || enif_is_identical(argv[1], atom(env, "false"))))
+        return enif_make_badarg(env);
+    const mt_core *core = active_core(env, &reason);
+    if (!core) return error(env, reason);
+    olds o = {0};
+    term result = olds_take(&o, core, (uint64_t)wanted) ? olds_list(env, core, &o, demangle)
+                                                        : error(env, atom(env, "no_memory"));
+    olds_give_back(&o);
+    return result;
+}
+
+static const char *own_path(void) {
+    Dl_info info;
+    return dladdr((void *)own_path, &info) && info.dli_fname ? info.dli_fname : "";
+}
+
+static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    static const char *const unwinders[] = {"none", "refused", "libunwind"};
+    term reason, map = enif_make_new_map(env);
+    const mt_core *core = active_core(env, &reason);
+    put(env, &map, "object", string(env, own_path()));
+    put_number(env, &map, "interface", MT_CORE_VERSION);
+    if (!core) {
+        put(env, &map, "reason", reason);
+        return ok(env, map);
+    }
+    mt_status status;
+    mt_stats stats;
+    core->status(&status);
+    core->stats(&stats);
+    put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
+    put(env, &map, "allocator", string(env, status.allocator));
+    put_number(env, &map, "depth", status.options.depth);
+    put_number(env, &map, "slots", stats.slots);
+    put_number(env, &map, "recorded", stats.recorded_now);
+    put_number(env, &map, "ignored", stats.count[MT_COUNT_ignored]);
+    put_number(env, &map, "missed_frees", stats.count[MT_COUNT_missed_free]);
+    put_number(env, &map, "sites", status.sites);
+    put_number(env, &map, "own_bytes", status.own_bytes);
+    return ok(env, map);
+}
+
+static int load(ErlNifEnv *env, void **data, term info) {
+    (void)env, (void)data, (void)info;
+    return 0;
+}
+
+/* The module may be loaded anew: there is no state to hand over. */
+static int upgrade(ErlNifEnv *env, void **data, void **old_data, term info) {
+    (void)env, (void)data, (void)old_data, (void)info;
+    return 0;
+}
+
+static ErlNifFunc functions[] = {
+    {"stats", 0, stats_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"reset", 0, reset_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+};
+
+ERL_NIF_INIT(Elixir.Mtrace.Native, functions, load, NULL, upgrade, NULL)

@@ -1,0 +1,16 @@
+/* nif: this object as a NIF library of Elixir's Mtrace.Native; the only file that makes Erlang
+ * terms. Exports nif_init.
+ *
+ * Every enif_* function is declared weak, so that the object loads into any program. Nothing
+ * here is called by a hook. Each function returns {ok, Value} or {error, Reason}:
+ *
+ *   stats/0     {ok, #{atom => non_neg_integer}}
+ *   reset/0     {ok, Nanoseconds}
+ *   olds/2      {ok, [{Age, Size, Address, Nanoseconds, [{Library, Symbol | nil} | nil]}]}
+ *   status/0    {ok, #{atom => term}}
+ *
+ *   Reason      inactive | off | shadowed | no_memory | {version, Active, Loaded}
+ */
+#ifndef MT_SERVE_NIF_H
+#define MT_SERVE_NIF_H
+#endif

@@ -1,0 +1,31 @@
+/* snapshot: a consistent copy of what is recorded, taken while other threads allocate.
+ *
+ * Each record in the copy is whole: its chunk was live, with that size, age and stack, at one
+ * moment during the call. Two records need not be of the same moment. A chunk that is freed
+ * or recorded meanwhile may be missing.
+ */
+#ifndef MT_SERVE_SNAPSHOT_H
+#define MT_SERVE_SNAPSHOT_H
+
+#include <stdint.h>
+
+#include "record/chunks.h"
+#include "record/options.h"
+#include "record/sites.h"
+
+typedef struct mt_record {
+    mt_chunk chunk;
+    uint32_t frames;
+    uintptr_t stack[MT_DEPTH_MAX]; /* return addresses, [0] in the hook */
+} mt_record;
+
+/* Copies at most `max` records into the caller's array; returns how many. Never waits; some
+ * 50 ns a record. Any thread; not for hooks. */
+uint32_t mt_snapshot_take(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+                          uint32_t max);
+
+/* Sorts by birth, oldest first, and by address where that is equal. In place; allocates
+ * nothing. */
+void mt_snapshot_sort(mt_record **order, uint32_t n);
+
+#endif

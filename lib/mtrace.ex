@@ -1,0 +1,245 @@
+defmodule Mtrace do
+  @moduledoc """
+  Finds native memory leaks in a running BEAM.
+
+  Resident memory climbs while `:erlang.memory/0` stays flat: a NIF, a driver or a C library
+  leaks. Mtrace's C core stands in front of `malloc` and keeps a table of chunks that are alive,
+  with their age and the stack that allocated them. Chunks that grow old while others come and
+  go are where to look.
+
+  Start the node with the object preloaded, here by hand (a release does it in
+  `rel/env.sh.eex`, see the README):
+
+      LD_PRELOAD=_build/prod/lib/mtrace/priv/mtrace.so iex -S mix
+
+  and ask:
+
+      iex> Mtrace.olds(2, true)
+
+  No process and no started application is needed. From an Erlang shell the calls are
+  `'Elixir.Mtrace':olds(2, true)`, `'Elixir.Mtrace':stats()` and so on.
+
+  ## How to look for a leak
+
+    1. `Mtrace.reset/0` once the node has warmed up: what was allocated before is of no interest.
+    2. Let it work for a while: minutes, or as long as memory takes to grow visibly.
+    3. `Mtrace.olds/2`: what is old and should not be. The same stack many times is a leak;
+       once is a cache or a start-up structure.
+
+  ## What is seen
+
+  Every call of the malloc family by any thread of the node: by NIFs, drivers, C and C++
+  libraries and the JIT. Erlang's own data (processes, ETS, binaries) is not: erts takes it from
+  the kernel in large pieces. Nor is what a NIF takes with `enif_alloc`.
+
+  The table has room for #{4096} chunks (`MTRACE_SLOTS`). A chunk whose places are taken is not
+  recorded, only counted (`ignored` in `stats/0`), so that after a busy start the table is full
+  of start-up structures: that is what `reset/0` is for.
+
+  Where nothing is traced the calls raise `Mtrace.InactiveError`; `status/0` always answers.
+  """
+
+  alias Mtrace.{InactiveError, Native}
+
+  @typedoc """
+  One frame of a stack: the file of the library (or program) and the function's symbol, `nil`
+  where unknown; or `nil` for an address in no known object (code of the JIT).
+  """
+  @type frame :: {library :: String.t(), symbol :: String.t() | nil} | nil
+
+  @typedoc """
+  A chunk: its age in whole seconds, its size and address in bytes, the nanoseconds that finding
+  the names took, and its stack, innermost first. The first frame is the hook.
+  """
+  @type old ::
+          {age_s :: non_neg_integer, size :: non_neg_integer, address :: non_neg_integer,
+           ns :: non_neg_integer, stack :: [frame]}
+
+  @typedoc "What `stats/0` returns; see there."
+  @type stats :: %{required(atom) => non_neg_integer}
+
+  @doc """
+  The `n` oldest chunks that are recorded and still allocated, oldest first.
+
+  Fewer than `n` are returned if the table holds fewer. With `demangle` names of C++ and Rust
+  appear as in the source (`"operator new(unsigned long)"`), else as in the object (`"_Znwm"`).
+
+  The names come from the symbol tables of the files that are mapped, static functions
+  included unless a file was stripped.
+
+  Raises `ArgumentError` unless `n` is a non-negative integer and `demangle` a boolean,
+  `Mtrace.InactiveError` if nothing is traced.
+
+  Costs a few milliseconds, and those files' symbols are read anew each time; it runs on a dirty
+  scheduler and stops nobody.
+
+      iex> Mtrace.olds(1)
+      [{12, 4096, 140164811784208, 143210,
+        [{"/app/priv/mtrace.so", "malloc"}, {"/app/priv/leaky.so", "leak_malloc"}, nil]}]
+  """
+  @spec olds(non_neg_integer, boolean) :: [old]
+  def olds(n \\ 10, demangle \\ false)
+
+  def olds(n, demangle) when is_integer(n) and n >= 0 and is_boolean(demangle) do
+    n |> min(0xFFFFFFFF) |> Native.olds(demangle) |> ok!()
+  end
+
+  def olds(n, demangle) when is_integer(n) and n >= 0 do
+    raise ArgumentError,
+          "Mtrace.olds/2 takes true or false as its second argument (demangle names or not), " <>
+            "got: #{inspect(demangle)}"
+  end
+
+  def olds(n, _demangle) do
+    raise ArgumentError,
+          "Mtrace.olds/2 takes the number of chunks to return as its first argument, " <>
+            "a non-negative integer, got: #{inspect(n)}"
+  end
+
+  @doc """
+  Counters of the malloc family, the heap's own account, and how much of it all is recorded.
+
+    * `malloc_cnt`, `calloc_cnt`, `realloc_cnt`, `reallocarray_cnt`, `free_cnt`,
+      `free_sized_cnt`, `free_aligned_sized_cnt`, `posix_memalign_cnt`, `aligned_alloc_cnt`,
+      `memalign_cnt`, `valloc_cnt`, `pvalloc_cnt`, `malloc_usable_size_cnt`, `strdup_cnt`,
+      `strndup_cnt` - calls since tracing began, by all threads. Exact. `free(NULL)` is not
+      counted. glibc's `strdup` calls `malloc`, which is counted there as well.
+    * `allocated_bytes`, `used_bytes`, `free_bytes` - what glibc's heap took from the kernel in
+      its arenas, the part of it in use, and the part that is free: `arena`, `uordblks` and
+      `fordblks` of mallinfo2(3)
+    * `mmap_bytes`, `mmap_chunks` - what it took chunk by chunk: `hblkhd`, `hblks`. With another
+      allocator than glibc's these five are that allocator's, if it has a mallinfo2, or describe
+      glibc's heap, which then is hardly used
+    * `recorded` - chunks in the table now
+    * `ignored` - allocations that were not recorded since the start or the last `reset/0`
+    * `slots` - chunks that the table has room for
+
+  Raises `Mtrace.InactiveError` if nothing is traced. Costs microseconds; walks glibc's arenas
+  under their locks, for some microseconds each.
+
+      iex> Mtrace.stats().malloc_cnt
+      603398
+  """
+  @spec stats :: stats
+  def stats, do: Native.stats() |> ok!()
+
+  @doc """
+  Empties the table, and returns the nanoseconds that took.
+
+  From now on chunks are recorded that are allocated from now on. The counters of `stats/0` go
+  on, except `ignored`, which begins again.
+
+  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 µs; stops nobody.
+
+      iex> Mtrace.reset()
+      48211
+  """
+  @spec reset :: non_neg_integer
+  def reset, do: Native.reset() |> ok!()
+
+  @doc """
+  Whether and how Mtrace is active in this node, and what to do if it is not. Never raises.
+
+    * `active` - `:preloaded`, `:inactive` or `:unsupported`
+    * `message` - the same in a sentence, with the remedy
+    * `object` - the file that was loaded as a NIF, `nil` if none was
+    * `version` - of the package, `nil` if the application is not loaded
+
+  and where it is active
+
+    * `allocator` - the object whose malloc stands behind Mtrace
+    * `unwinder` - `:libunwind`, or `:none` or `:refused`: stacks are then the return address
+      alone, and `notes` says why
+    * `options` - `%{depth: frames, slots: chunks}`, as the environment set them
+    * `coverage` - `%{recorded:, ignored:, slots:, sites:, missed_frees:}`: chunks in the table,
+      allocations not recorded, room, different stacks, and records that ended because their
+      address was handed out again
+    * `own_bytes` - memory that the core has mapped for itself
+    * `notes` - sentences about what is not seen here, and what to do
+
+  and where it is not, `reason`, as in `Mtrace.InactiveError`.
+
+      iex> Mtrace.status().message
+      "Mtrace is active: preloaded, 1873 of 4096 slots taken, 0 allocations ignored"
+  """
+  @spec status :: %{
+          required(:active) => :preloaded | :inactive | :unsupported,
+          required(:message) => String.t(),
+          required(:object) => String.t() | nil,
+          required(:version) => String.t() | nil,
+          optional(atom) => term
+        }
+  def status do
+    case Native.status() do
+      {:ok, %{reason: reason, object: object}} -> inactive(:inactive, reason, object)
+      {:ok, status} -> active(status)
+      {:error, {:not_loaded, _} = reason} -> inactive(not_loaded_state(), reason, nil)
+    end
+  end
+
+  defp not_loaded_state, do: if(InactiveError.unsupported(), do: :unsupported, else: :inactive)
+
+  defp inactive(state, reason, object) do
+    %{
+      active: state,
+      reason: reason,
+      message: InactiveError.describe(reason),
+      object: object,
+      version: version()
+    }
+  end
+
+  defp active(status) do
+    %{
+      active: :preloaded,
+      message:
+        "Mtrace is active: preloaded, #{status.recorded} of #{status.slots} slots taken, " <>
+          "#{status.ignored} allocations ignored",
+      object: status.object,
+      version: version(),
+      allocator: status.allocator,
+      unwinder: status.unwinder,
+      options: Map.take(status, [:depth, :slots]),
+      coverage: Map.take(status, [:recorded, :ignored, :slots, :sites, :missed_frees]),
+      own_bytes: status.own_bytes,
+      notes: unwinder_note(status.unwinder) ++ allocator_note(status.allocator)
+    }
+  end
+
+  defp unwinder_note(:libunwind), do: []
+
+  defp unwinder_note(:none) do
+    [
+      "Stacks are one frame deep because libunwind.so.8 was not found when the node started: " <>
+        "install it (Debian and Ubuntu: apt-get install libunwind8) and restart the node"
+    ]
+  end
+
+  defp unwinder_note(:refused) do
+    [
+      "Stacks are one frame deep: this version of libunwind would write into a pipe of its own " <>
+        "inside the node, and Mtrace does not know how to prevent it. Install another version"
+    ]
+  end
+
+  defp allocator_note(path) do
+    if Path.basename(path) =~ ~r/^libc[.-]/ do
+      []
+    else
+      [
+        "C++'s operator new is not seen: #{Path.basename(path)} has its own, which does not " <>
+          "call malloc. The bytes in Mtrace.stats/0 may describe glibc's heap instead"
+      ]
+    end
+  end
+
+  defp version do
+    case :application.get_key(:mtrace, :vsn) do
+      {:ok, vsn} -> to_string(vsn)
+      :undefined -> nil
+    end
+  end
+
+  defp ok!({:ok, value}), do: value
+  defp ok!({:error, reason}), do: raise(InactiveError, reason: reason)
+end

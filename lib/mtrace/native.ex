@@ -1,0 +1,47 @@
+defmodule Mtrace.Native do
+  # One stub a NIF; see c_src/serve/nif.h for what they return. Loading this module never fails: where
+  # the library cannot be loaded, every call returns the reason.
+  @moduledoc false
+
+  @on_load :load
+  @reason {__MODULE__, :not_loaded}
+
+  def load do
+    case :erlang.load_nif(path(), 0) do
+      :ok -> :persistent_term.erase(@reason)
+      {:error, reason} -> :persistent_term.put(@reason, reason)
+    end
+
+    :ok
+  end
+
+  def stats, do: not_loaded()
+  def reset, do: not_loaded()
+  def olds(_n, _demangle), do: not_loaded()
+  def status, do: not_loaded()
+
+  @doc "The library's file without its ending."
+  def path do
+    dir =
+      case :code.priv_dir(:mtrace) do
+        {:error, _} -> beside_ebin()
+        dir -> dir
+      end
+
+    :filename.join(dir, ~c"mtrace")
+  end
+
+  defp beside_ebin do
+    case :code.which(__MODULE__) do
+      file when is_list(file) ->
+        file |> :filename.dirname() |> :filename.dirname() |> :filename.join(~c"priv")
+
+      _ ->
+        ~c"."
+    end
+  end
+
+  defp not_loaded do
+    {:error, {:not_loaded, :persistent_term.get(@reason, :unknown)}}
+  end
+end
