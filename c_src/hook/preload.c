@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "environment.h"
 #include "malloc.h"
 #include "next.h"
 #include "record/options.h"
@@ -42,52 +43,6 @@ static int entry_is_ours(const char *entry) {
     struct stat a, b;
     return stat(entry, &a) == 0 && stat(own, &b) == 0 && a.st_dev == b.st_dev &&
            a.st_ino == b.st_ino;
-}
-
-/* ld.so(8): entries are separated by spaces or colons. */
-static bool separates(char c) {
-    return c == ':' || c == ' ';
-}
-
-static int remove_from_value(char *value, mt_preload_is_ours *is_ours) {
-    int removed = 0;
-    char *to = value, *from = value;
-    while (*from) {
-        char *end = from;
-        while (*end && !separates(*end)) end++;
-        char after = *end;
-        *end = '\0';
-        bool ours = end > from && is_ours(from);
-        *end = after;
-        if (after) end++;
-        if (ours) removed++;
-        else {
-            memmove(to, from, (size_t)(end - from));
-            to += end - from;
-        }
-        from = end;
-    }
-    if (removed && to > value && separates(to[-1])) to--;
-    if (removed) *to = '\0';
-    return removed;
-}
-
-int mt_preload_remove(char **environment, mt_preload_is_ours *is_ours) {
-    static const char name[] = "LD_PRELOAD=";
-    int removed = 0;
-    char **to = environment;
-    for (char **from = environment; *from; from++) {
-        bool keep = true;
-        if (strncmp(*from, name, sizeof name - 1) == 0) {
-            char *value = *from + sizeof name - 1;
-            int n = remove_from_value(value, is_ours);
-            removed += n;
-            keep = n == 0 || *value;
-        }
-        if (keep) *to++ = *from;
-    }
-    *to = NULL;
-    return removed;
 }
 
 static void complain(const char *line) {
@@ -123,7 +78,8 @@ __attribute__((constructor)) static void begin(void) {
     if (!beam && mode != MT_MODE_ON) return;
     bool first = mt_malloc_is_ours();
     mt_options options = mt_options_read(environment_get, NULL);
-    bool listed = beam && !options.children && mt_preload_remove(environ, entry_is_ours) > 0;
+    bool listed =
+        beam && !options.children && mt_environment_remove(environ, entry_is_ours) > 0;
     if (!first) {
         if (listed) atomic_store(&state, MT_PRELOAD_SHADOWED);
         return;

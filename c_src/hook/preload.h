@@ -19,10 +19,4 @@ typedef enum mt_preload {
 /* How this object was preloaded; any thread. */
 mt_preload mt_preload_state(void);
 
-/* Removes every entry that `is_ours` accepts from the value of LD_PRELOAD in this list of
- * variables, in place, and the variable if nothing is left of it. Returns how many went.
- * Before main: nobody else may be reading the list. */
-typedef int mt_preload_is_ours(const char *entry);
-int mt_preload_remove(char **environment, mt_preload_is_ours *is_ours);
-
 #endif

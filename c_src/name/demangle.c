@@ -19,6 +19,7 @@ typedef struct {
  * a small buffer while it prints a Rust identifier in punycode. */
 static void append(const char *text, size_t n, void *context) {
     output *o = context;
+    if (n == 0) return; /* libiberty may pass NULL with it */
     if (n >= o->room - o->length) longjmp(o->full, 1);
     memcpy(o->out + o->length, text, n);
     o->length += n;

@@ -111,10 +111,12 @@ void mt_chunks_abandon(mt_chunks *table, int32_t cell) {
     atomic_fetch_and_explicit(&table->word[cell / MT_CELLS], ~byte, memory_order_release);
 }
 
-/* Takes the cell if it is live with this tag's address. The version stays: only publish
+/* Takes the cell if it is live with this tag's address; a failed exchange may bring the tag of
+ * another record, for which the cell was claimed meanwhile. The version stays: only publish
  * moves it on, so a tag never comes back while a reader could still hold it. */
 static bool take(mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
-    for (;;) {
+    uint64_t address = tag & ADDRESS;
+    while ((tag & ADDRESS) == address) {
         switch (tag & STATE) {
         case LIVE:
             if (atomic_compare_exchange_strong_explicit(&cell->tag, &tag, tag & VERSION,
@@ -133,6 +135,7 @@ static bool take(mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
             return false;
         }
     }
+    return false;
 }
 
 int32_t mt_chunks_take(mt_chunks *table, uint64_t address, mt_chunk *chunk) {
@@ -142,7 +145,10 @@ int32_t mt_chunks_take(mt_chunks *table, uint64_t address, mt_chunk *chunk) {
     for (; match; match &= match - 1) {
         int32_t i = (int32_t)(set * MT_CELLS) + __builtin_ctzll(match) / 8;
         uint64_t tag = load(&table->cell[i].tag);
-        if ((tag & ADDRESS) == address && (tag & STATE) != EMPTY)
+        if ((tag & ADDRESS) != address) continue;
+        /* A dead record of this address may stand beside a live one: its thinner is slow, and
+         * the address was freed and handed out again meanwhile. */
+        if ((tag & STATE) == LIVE || (tag & STATE) == BUSY)
             return take(&table->cell[i], tag, chunk) ? i : -1;
     }
     return -1;
@@ -150,7 +156,6 @@ int32_t mt_chunks_take(mt_chunks *table, uint64_t address, mt_chunk *chunk) {
 
 int32_t mt_chunks_take_cell(mt_chunks *table, int32_t i, mt_chunk *chunk) {
     uint64_t tag = load(&table->cell[i].tag);
-    if ((tag & STATE) == EMPTY) return -1;
     return take(&table->cell[i], tag, chunk) ? i : -1;
 }
 

@@ -26,15 +26,21 @@ static int no_pipe(int fd[2]) {
 
 /* Stands for libunwind's write(pipe, address, n), which succeeds if the address can be read.
  * The kernel reads the set of signals before it finds out that there is no such operation:
- * EFAULT or EINVAL, without a descriptor (the method of Abseil's AddressIsReadable). */
+ * EFAULT or EINVAL, without a descriptor (the method of Abseil's AddressIsReadable). errno is
+ * left at 0: libunwind goes round and round while it is EINTR, whoever set that. */
 static ssize_t can_read(int fd, const void *address, size_t n) {
     (void)fd;
     uintptr_t aligned = (uintptr_t)address & ~(uintptr_t)7;
-    int saved = errno;
     long result = syscall(SYS_rt_sigprocmask, ~0, aligned, NULL, 8);
     bool readable = result == 0 || errno != EFAULT;
-    errno = readable ? saved : EFAULT;
+    errno = readable ? 0 : EFAULT;
     return readable ? (ssize_t)n : -1;
+}
+
+/* Stands for libunwind's syscall, by which some versions call write. */
+static long system_call(long number, long a, long b, long c, long d, long e, long f) {
+    if (number == SYS_write) return can_read((int)a, (const void *)b, (size_t)c);
+    return syscall(number, a, b, c, d, e, f);
 }
 
 /* Stands for libunwind's read(pipe): drained already. */
@@ -51,8 +57,10 @@ static bool tame(void *library) {
     int pipes = mt_slots_point(map, "pipe", (void *)no_pipe);
     if (pipe2s < 0 || pipes < 0) return false;
     if (pipe2s + pipes == 0) return true; /* a version that needs none */
-    return mt_slots_point(map, "write", (void *)can_read) > 0 &&
-           mt_slots_point(map, "read", (void *)nothing_to_read) >= 0;
+    int writes = mt_slots_point(map, "write", (void *)can_read);
+    int calls = mt_slots_point(map, "syscall", (void *)system_call);
+    int reads = mt_slots_point(map, "read", (void *)nothing_to_read);
+    return writes >= 0 && calls >= 0 && reads >= 0 && writes + calls > 0;
 }
 
 void mt_unwind_start(void) {

@@ -1,0 +1,55 @@
+/* Taking one entry out of LD_PRELOAD and leaving everything else as it was. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "hook/environment.h"
+
+static int is_ours(const char *entry) {
+    return strcmp(entry, "/x/mtrace.so") == 0;
+}
+
+/* What LD_PRELOAD becomes; NULL if the variable is gone. */
+static void becomes(const char *before, const char *after, int removed) {
+    char first[] = "A=1", last[] = "LD_PRELOADED=/x/mtrace.so", value[200];
+    snprintf(value, sizeof value, "LD_PRELOAD=%s", before);
+    char *environment[] = {first, value, last, NULL};
+    assert_int_equal(mt_environment_remove(environment, is_ours), removed);
+    assert_string_equal(environment[0], "A=1");
+    if (after) {
+        assert_string_equal(environment[1] + strlen("LD_PRELOAD="), after);
+        assert_string_equal(environment[2], "LD_PRELOADED=/x/mtrace.so");
+        assert_null(environment[3]);
+    } else {
+        assert_string_equal(environment[1], "LD_PRELOADED=/x/mtrace.so");
+        assert_null(environment[2]);
+    }
+}
+
+static void only_our_entry_goes(void **state) {
+    (void)state;
+    becomes("/x/mtrace.so", NULL, 1);
+    becomes("/x/mtrace.so:/y.so", "/y.so", 1);
+    becomes("/y.so:/x/mtrace.so", "/y.so", 1);
+    becomes("/y.so /x/mtrace.so", "/y.so", 1);
+    becomes("/y.so:/x/mtrace.so:/z.so", "/y.so:/z.so", 1);
+    becomes("/y.so /x/mtrace.so:/z.so", "/y.so /z.so", 1);
+    becomes("/x/mtrace.so:/x/mtrace.so", NULL, 2);
+}
+
+static void other_values_stay_to_the_letter(void **state) {
+    (void)state;
+    becomes("/y.so", "/y.so", 0);
+    becomes("/y.so::  /z.so: ", "/y.so::  /z.so: ", 0);
+    becomes("", "", 0);
+    becomes("/x/mtrace.so.old", "/x/mtrace.so.old", 0);
+    becomes("/y/x/mtrace.so", "/y/x/mtrace.so", 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_our_entry_goes),
+        cmocka_unit_test(other_values_stay_to_the_letter),
+    };
+    return cmocka_run_group_tests_name("environment", tests, NULL, NULL);
+}

@@ -1,0 +1,121 @@
+/* A snapshot's records are whole, stacks included, while threads record and forget. */
+#include "unit.h"
+
+#include <pthread.h>
+
+#include "record/tracer.h"
+#include "serve/snapshot.h"
+
+enum { SLOTS = 1024, DEPTH = 8, THREADS = 4 };
+
+static mt_chunks chunks;
+static mt_sites sites;
+static atomic_bool stop;
+static _Atomic uint64_t recorded;
+
+static uintptr_t pc(uint64_t size, uint32_t i) {
+    return (uintptr_t)(size * 64 + i + 1);
+}
+
+static bool put(uint64_t address, uint64_t size) {
+    void *stack[DEPTH];
+    uint32_t frames = 1 + size % DEPTH;
+    for (uint32_t i = 0; i < frames; i++) stack[i] = (void *)pc(size, i);
+    int32_t cell = mt_chunks_claim(&chunks, address);
+    if (cell < 0) return false;
+    int32_t site = mt_sites_hold(&sites, stack, frames);
+    if (site < 0) {
+        mt_chunks_abandon(&chunks, cell);
+        return false;
+    }
+    mt_chunk chunk = {address, size, size, (uint32_t)site};
+    mt_chunks_publish(&chunks, cell, &chunk);
+    return true;
+}
+
+static void cut(uint64_t address) {
+    mt_chunk chunk;
+    int32_t cell = mt_chunks_take(&chunks, address, &chunk);
+    if (cell < 0) return;
+    mt_sites_drop(&sites, chunk.site);
+    mt_chunks_abandon(&chunks, cell);
+}
+
+/* Many more different stacks than rows: rows change hands all the time. */
+static void *churn(void *argument) {
+    uint64_t base = (uint64_t)(uintptr_t)argument << 32, seed = base | 1;
+    for (uint64_t i = 0; !stop; i++) {
+        uint64_t r = unit_random(&seed), address = base + r % 128 * 16 + 16;
+        cut(address);
+        if (put(address, r >> 20 & 0xfffff)) recorded++;
+    }
+    for (uint64_t a = base + 16; a <= base + 128 * 16; a += 16) cut(a);
+    return NULL;
+}
+
+static bool whole(const mt_record *r) {
+    if (r->frames != 1 + r->chunk.size % DEPTH || r->chunk.born_ns != r->chunk.size)
+        return false;
+    for (uint32_t i = 0; i < r->frames; i++)
+        if (r->stack[i] != pc(r->chunk.size, i)) return false;
+    return true;
+}
+
+static void records_are_whole_while_threads_churn(void **state) {
+    (void)state;
+    static mt_record records[SLOTS];
+    mt_chunks_init(&chunks, SLOTS);
+    mt_sites_init(&sites, SLOTS, DEPTH);
+    pthread_t thread[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++)
+        pthread_create(&thread[i], NULL, churn, (void *)(i + 1));
+    uint64_t copied = 0, broken = 0;
+    while (recorded < 400000) {
+        uint32_t n = mt_snapshot_take(&chunks, &sites, records, SLOTS);
+        copied += n;
+        for (uint32_t i = 0; i < n; i++) broken += !whole(&records[i]);
+    }
+    stop = true;
+    for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
+    assert_int_equal(broken, 0);
+    assert_true(copied > 0);
+    assert_int_equal(mt_snapshot_take(&chunks, &sites, records, SLOTS), 0);
+    assert_int_equal(mt_sites_held(&sites), 0);
+}
+
+static void the_oldest_come_first(void **state) {
+    (void)state;
+    static mt_record records[500];
+    mt_record *order[500];
+    uint64_t seed = unit_seed();
+    for (int i = 0; i < 500; i++) {
+        records[i].chunk.born_ns = unit_random(&seed) % 100;
+        records[i].chunk.address = unit_random(&seed);
+        order[i] = &records[i];
+    }
+    mt_snapshot_sort(order, 500);
+    for (int i = 1; i < 500; i++) {
+        const mt_chunk *a = &order[i - 1]->chunk, *b = &order[i]->chunk;
+        assert_true(a->born_ns < b->born_ns ||
+                    (a->born_ns == b->born_ns && a->address <= b->address));
+    }
+}
+
+static void no_more_records_than_there_is_room_for(void **state) {
+    (void)state;
+    mt_record three[3];
+    mt_chunks_init(&chunks, SLOTS);
+    mt_sites_init(&sites, SLOTS, DEPTH);
+    for (uint64_t a = 16; a < 16 * 50; a += 16) put(a, a);
+    assert_int_equal(mt_snapshot_take(&chunks, &sites, three, 3), 3);
+    assert_int_equal(mt_snapshot_take(&chunks, &sites, three, 0), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records_are_whole_while_threads_churn),
+        cmocka_unit_test(the_oldest_come_first),
+        cmocka_unit_test(no_more_records_than_there_is_room_for),
+    };
+    return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
+}

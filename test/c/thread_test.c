@@ -1,0 +1,116 @@
+/* Per-thread blocks: exact counts over threads that come and go, blocks handed on, and what
+ * destructors of other libraries do after ours. */
+#include "unit.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+
+#include "record/thread.h"
+
+static uint64_t counted(mt_count which) {
+    uint64_t total[MT_COUNT_N];
+    mt_thread_sum(total);
+    return total[which];
+}
+
+static void *count_1000(void *argument) {
+    for (int i = 0; i < 1000; i++) mt_thread_count((mt_count)(uintptr_t)argument);
+    return NULL;
+}
+
+static void run_threads(int n, int at_once, void *(*f)(void *), void *argument) {
+    pthread_t thread[64];
+    for (int done = 0; done < n; done += at_once) {
+        for (int i = 0; i < at_once; i++) pthread_create(&thread[i], NULL, f, argument);
+        for (int i = 0; i < at_once; i++) pthread_join(thread[i], NULL);
+    }
+}
+
+static void counts_are_exact_over_many_threads(void **state) {
+    (void)state;
+    uint64_t before = counted(MT_COUNT_malloc);
+    run_threads(640, 32, count_1000, (void *)(uintptr_t)MT_COUNT_malloc);
+    assert_int_equal(counted(MT_COUNT_malloc) - before, 640000);
+}
+
+static void blocks_of_ended_threads_are_used_again(void **state) {
+    (void)state;
+    run_threads(32, 32, count_1000, (void *)(uintptr_t)MT_COUNT_free);
+    uint64_t bytes = mt_thread_bytes();
+    run_threads(3200, 32, count_1000, (void *)(uintptr_t)MT_COUNT_free);
+    assert_int_equal(mt_thread_bytes(), bytes);
+}
+
+static pthread_key_t other;
+
+/* Another library's destructor, called in each of the rounds that there are. */
+static void allocate_late(void *rounds) {
+    mt_thread_count(MT_COUNT_calloc);
+    uintptr_t n = (uintptr_t)rounds;
+    if (n > 1) pthread_setspecific(other, (void *)(n - 1));
+}
+
+static void *leave_with_work(void *argument) {
+    (void)argument;
+    mt_thread_count(MT_COUNT_calloc);
+    pthread_setspecific(other, (void *)(uintptr_t)PTHREAD_DESTRUCTOR_ITERATIONS);
+    return NULL;
+}
+
+static void what_destructors_do_in_any_round_is_counted(void **state) {
+    (void)state;
+    pthread_key_create(&other, allocate_late);
+    uint64_t before = counted(MT_COUNT_calloc);
+    run_threads(320, 32, leave_with_work, NULL);
+    assert_int_equal(counted(MT_COUNT_calloc) - before,
+                     320 * (1 + PTHREAD_DESTRUCTOR_ITERATIONS));
+    uint64_t bytes = mt_thread_bytes();
+    run_threads(3200, 32, leave_with_work, NULL);
+    assert_int_equal(mt_thread_bytes(), bytes);
+}
+
+static void *count_first_in_a_destructor(void *argument) {
+    pthread_setspecific(other, argument);
+    return NULL;
+}
+
+static void a_first_allocation_in_a_destructor_leaves_no_block_behind(void **state) {
+    (void)state;
+    run_threads(32, 32, count_first_in_a_destructor, (void *)1);
+    uint64_t bytes = mt_thread_bytes();
+    run_threads(3200, 32, count_first_in_a_destructor, (void *)1);
+    assert_int_equal(mt_thread_bytes(), bytes);
+}
+
+static void *errno_of_first_count(void *argument) {
+    (void)argument;
+    errno = 4711;
+    mt_thread_count(MT_COUNT_malloc);
+    return (void *)(uintptr_t)errno;
+}
+
+static void adopting_a_block_keeps_errno(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *result;
+    pthread_create(&thread, NULL, errno_of_first_count, NULL);
+    pthread_join(thread, &result);
+    assert_int_equal((uintptr_t)result, 4711);
+}
+
+static int start(void **state) {
+    (void)state;
+    return mt_thread_start();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_are_exact_over_many_threads),
+        cmocka_unit_test(blocks_of_ended_threads_are_used_again),
+        cmocka_unit_test(what_destructors_do_in_any_round_is_counted),
+        cmocka_unit_test(a_first_allocation_in_a_destructor_leaves_no_block_behind),
+        cmocka_unit_test(adopting_a_block_keeps_errno),
+    };
+    return cmocka_run_group_tests_name("thread", tests, start, NULL);
+}
