@@ -2,7 +2,9 @@
 # Writes settings.mk, only if it would change: where the Erlang headers are, and a fingerprint of
 # compiler, target and flags, so that make builds anew when one of them is another. Says in one
 # sentence what is missing. Changes nothing else. Environment: CC ERTS_INCLUDE_DIR FLAGS.
+#   settings.sh [FILE]      FILE: settings.mk
 set -eu
+file=${1:-settings.mk}
 
 stop() {
     echo "mtrace: $1" >&2
@@ -31,7 +33,7 @@ header() {
 header stdlib.h libc6-dev
 header libiberty/demangle.h libiberty-dev
 
-new=settings.mk.$$
+new=$file.$$
 trap 'rm -f "$new"' EXIT
 {
     echo "# Written by settings.sh."
@@ -40,4 +42,4 @@ trap 'rm -f "$new"' EXIT
     echo "# $FLAGS"
     grep -E 'define ERL_NIF_(MAJOR|MINOR)_VERSION' "$dir/erl_nif.h" | sed 's/^/# /'
 } >"$new"
-cmp -s "$new" settings.mk 2>/dev/null || mv -f "$new" settings.mk
+cmp -s "$new" "$file" 2>/dev/null || mv -f "$new" "$file"

@@ -1,0 +1,299 @@
+defmodule Mtrace.PreloadedTest do
+  # In a BEAM that Mtrace is preloaded into.
+  use ExUnit.Case
+  @moduletag :preloaded
+
+  import Bitwise
+  alias Mtrace.Test.Leaky
+
+  # Empties the table, leaks, and returns what is recorded of the leaks by this way, oldest first.
+  defp leak(how, size, times, function \\ :leak) do
+    Mtrace.reset()
+    address = apply(Leaky, function, [how, size, times])
+    {address, Enum.filter(Mtrace.olds(4096), fn {_, s, _, _, _} -> s == size end)}
+  end
+
+  defp symbols({_age, _size, _address, _ns, stack}) do
+    for {_library, symbol} <- stack, do: symbol
+  end
+
+  describe "olds/2" do
+    for how <- Leaky.ways() do
+      test "shows a leak by #{how} with the static function that made it" do
+        {address, olds} = leak(unquote(how), 4242, 3)
+        assert [_, _, last] = olds
+        assert {0, 4242, ^address, ns, [{object, hook} | _]} = last
+        assert is_integer(ns) and ns > 0
+        assert Path.basename(object) == "mtrace.so"
+        assert hook =~ ~r/alloc|memalign/
+
+        function =
+          case unquote(how) do
+            :thread -> "leak_by_malloc"
+            :aligned_new -> "leaky_new_aligned"
+            other -> "leak_by_#{other}"
+          end
+
+        assert function in symbols(last)
+      end
+    end
+
+    test "shows aligned operator new, which calls aligned_alloc" do
+      Mtrace.reset()
+      address = Leaky.leak(:aligned_new, 100, 1)
+      # an array of one, with alignment 256
+      assert {_, 256, ^address, _, stack} = List.keyfind(Mtrace.olds(4096), address, 2)
+      assert Enum.any?(stack, &match?({_, "_ZnwmSt11align_val_t"}, &1))
+    end
+
+    test "shows a copy by strdup, made by malloc on behalf of libc" do
+      Mtrace.reset()
+      address = Leaky.leak(:strdup, 0, 1)
+      old = List.keyfind(Mtrace.olds(4096), address, 2)
+      assert {_, size, _, _, _} = old
+      assert size == byte_size("a string that is never given back") + 1
+      assert "leak_by_strdup" in symbols(old)
+    end
+
+    test "shows leaks of dirty NIFs on both kinds of dirty schedulers" do
+      for function <- [:leak_dirty, :leak_dirty_io] do
+        {address, olds} = leak(:malloc, 5353, 1, function)
+        assert [{_, _, ^address, _, _} = old] = olds
+        assert "leak_by_malloc" in symbols(old)
+      end
+    end
+
+    test "forgets what was freed" do
+      {address, [_]} = leak(:malloc, 6464, 1)
+      Leaky.give_back(address)
+      refute List.keyfind(Mtrace.olds(4096), address, 2)
+    end
+
+    test "follows a chunk through realloc, and keeps it when realloc fails" do
+      {address, [_]} = leak(:malloc, 7575, 1)
+      assert Leaky.resize(address, 0x3FFFFFFFFFFFFFFF) == 0
+      assert {_, 7575, _, _, _} = List.keyfind(Mtrace.olds(4096), address, 2)
+      moved = Leaky.resize(address, 757_575)
+      assert {_, 757_575, _, _, _} = List.keyfind(Mtrace.olds(4096), moved, 2)
+      if moved != address, do: refute(List.keyfind(Mtrace.olds(4096), address, 2))
+    end
+
+    test "returns the oldest first, in whole seconds, and no more than asked for" do
+      Mtrace.reset()
+      first = Leaky.leak(:malloc, 1111, 1)
+      Process.sleep(1100)
+      second = Leaky.leak(:malloc, 2222, 1)
+      olds = Mtrace.olds(4096)
+      assert {age, 1111, _, _, _} = List.keyfind(olds, first, 2)
+      assert age in 1..60
+      assert {0, 2222, _, _, _} = List.keyfind(olds, second, 2)
+      addresses = Enum.map(olds, &elem(&1, 2))
+
+      assert Enum.find_index(addresses, &(&1 == first)) <
+               Enum.find_index(addresses, &(&1 == second))
+
+      assert Enum.map(olds, &elem(&1, 0)) == Enum.sort(Enum.map(olds, &elem(&1, 0)), :desc)
+      assert [{_, 1111, ^first, _, _}] = Mtrace.olds(1)
+      assert Mtrace.olds(0) == []
+      assert length(Mtrace.olds()) <= 10
+    end
+
+    test "demangles names on request only" do
+      {address, _} = leak(:new, 8686, 1)
+      plain = List.keyfind(Mtrace.olds(4096, false), address, 2)
+      nice = List.keyfind(Mtrace.olds(4096, true), address, 2)
+      assert "_ZN5leaky4makeEm" in symbols(plain)
+      assert "leaky::make(unsigned long)" in symbols(nice)
+      assert "operator new(unsigned long)" in symbols(nice)
+    end
+
+    test "names libraries by their whole path and unknown code by nil" do
+      {_, [{_, _, _, _, stack}]} = leak(:malloc, 9797, 1)
+      libraries = for {library, _} <- stack, do: library
+      assert Enum.all?(libraries, &(Path.type(&1) == :absolute and File.exists?(&1)))
+      assert Enum.any?(libraries, &(Path.basename(&1) == "leaky.so"))
+      # Where the JIT is, the NIF was called by code that lies in no object.
+      if :erlang.system_info(:emu_flavor) == :jit, do: assert(List.last(stack) == nil)
+    end
+
+    test "takes any count, and refuses what is none with a sentence" do
+      assert is_list(Mtrace.olds(1_000_000_000_000_000_000_000_000))
+
+      for bad <- [-1, 1.0, :ten, nil, "10", [], {1}, self(), make_ref()] do
+        assert_raise ArgumentError, ~r/non-negative integer/, fn -> Mtrace.olds(bad) end
+        assert_raise ArgumentError, ~r/true or false/, fn -> Mtrace.olds(1, {:x, bad}) end
+      end
+    end
+  end
+
+  test "no argument from Elixir crashes the VM" do
+    terms = [
+      -1,
+      0,
+      1 <<< 70,
+      1.5,
+      :a,
+      "b",
+      ~c"c",
+      [1 | 2],
+      {},
+      %{a: 1},
+      self(),
+      make_ref(),
+      fn -> 1 end
+    ]
+
+    for a <- terms, b <- terms ++ [true, false] do
+      try do
+        Mtrace.Native.olds(a, b)
+      rescue
+        ArgumentError -> :refused
+      end
+    end
+
+    assert is_map(Mtrace.stats())
+  end
+
+  describe "stats/0" do
+    @first_generation ~w(malloc_cnt calloc_cnt realloc_cnt free_cnt posix_memalign_cnt strdup_cnt
+      strndup_cnt allocated_bytes used_bytes free_bytes mmap_bytes mmap_chunks)a
+    @family ~w(reallocarray_cnt free_sized_cnt free_aligned_sized_cnt aligned_alloc_cnt memalign_cnt
+      valloc_cnt pvalloc_cnt malloc_usable_size_cnt)a
+    @coverage ~w(recorded ignored slots)a
+
+    test "has the keys of the first generation, the rest of the family and coverage" do
+      stats = Mtrace.stats()
+      assert Enum.sort(Map.keys(stats)) == Enum.sort(@first_generation ++ @family ++ @coverage)
+      assert Enum.all?(stats, fn {_, value} -> is_integer(value) and value >= 0 end)
+    end
+
+    for {how, counter} <- [
+          malloc: :malloc_cnt,
+          calloc: :calloc_cnt,
+          realloc: :realloc_cnt,
+          reallocarray: :reallocarray_cnt,
+          posix_memalign: :posix_memalign_cnt,
+          aligned_alloc: :aligned_alloc_cnt,
+          memalign: :memalign_cnt,
+          valloc: :valloc_cnt,
+          pvalloc: :pvalloc_cnt,
+          strdup: :strdup_cnt
+        ] do
+      test "counts #{how}" do
+        before = Mtrace.stats()[unquote(counter)]
+        Leaky.leak(unquote(how), 16, 1000)
+        assert (Mtrace.stats()[unquote(counter)] - before) in 1000..1400
+      end
+    end
+
+    test "reports more than 2 GiB, where mallinfo's 32 bits overflow" do
+      before = Mtrace.stats()
+      chunks = for _ <- 1..5, do: Leaky.leak(:malloc, 1_000_000_000, 1)
+      grown = Mtrace.stats().mmap_bytes - before.mmap_bytes
+      Enum.each(chunks, &Leaky.give_back/1)
+      assert grown in 5_000_000_000..5_001_000_000
+    end
+
+    test "counts what the table has no room for" do
+      Mtrace.reset()
+      assert Mtrace.stats().ignored < 100
+      Leaky.leak(:malloc, 3, 20_000)
+      stats = Mtrace.stats()
+      assert stats.recorded > 4000
+      assert stats.ignored > 15_000
+      assert stats.slots == 4096
+      Mtrace.reset()
+    end
+  end
+
+  test "reset/0 empties the table and returns nanoseconds" do
+    {address, [_]} = leak(:malloc, 1234, 1)
+    ns = Mtrace.reset()
+    assert is_integer(ns) and ns > 0
+    refute List.keyfind(Mtrace.olds(4096), address, 2)
+    # what was allocated before is freed without harm
+    Leaky.give_back(address)
+  end
+
+  test "status/0 says how it is active and what it stands on" do
+    status = Mtrace.status()
+    assert status.active == :preloaded
+    assert status.message =~ ~r/^Mtrace is active: preloaded, \d+ of 4096 slots taken/
+    assert status.unwinder == :libunwind
+    assert status.allocator =~ "libc"
+    assert status.options == %{depth: 32, slots: 4096}
+    assert %{recorded: _, ignored: _, slots: 4096, sites: _, missed_frees: 0} = status.coverage
+    assert status.own_bytes < 4 * 1024 * 1024
+    assert status.notes == []
+    assert status.version == "0.1.0"
+  end
+
+  test "the core's own memory stays within its bounds with 200 more threads" do
+    before = Mtrace.status().own_bytes
+    Leaky.leak(:thread, 1, 200)
+    assert Mtrace.status().own_bytes - before <= 200 * 8192
+  end
+
+  test "ports and shells do not inherit the preload" do
+    assert System.get_env("LD_PRELOAD") == nil
+    {output, 0} = System.cmd("sh", ["-c", "echo \"[$LD_PRELOAD]\"; cat /proc/$$/maps"])
+    assert output =~ "[]\n"
+    refute output =~ "mtrace.so"
+  end
+
+  test "reload and hot upgrade of the module work" do
+    Code.put_compiler_option(:ignore_module_conflict, true)
+
+    for _ <- 1..5 do
+      [{_, binary}] = Code.compile_file("lib/mtrace/native.ex")
+      file = to_charlist(Path.expand("lib/mtrace/native.ex"))
+      :code.purge(Mtrace.Native)
+      assert {:module, Mtrace.Native} = :code.load_binary(Mtrace.Native, file, binary)
+      assert Mtrace.stats().malloc_cnt > 0
+    end
+  end
+
+  test "many processes may ask at once while others allocate" do
+    tasks =
+      for i <- 1..16 do
+        Task.async(fn ->
+          for k <- 1..30 do
+            case rem(i + k, 4) do
+              0 -> Mtrace.olds(100, rem(k, 2) == 0)
+              1 -> Mtrace.stats()
+              2 -> Mtrace.reset()
+              3 -> Leaky.leak_dirty(:malloc, 100, 100)
+            end
+          end
+        end)
+      end
+
+    assert Enum.all?(Task.await_many(tasks, 60_000), &is_list/1)
+  end
+
+  test "no term is created for a stack that changed under the reader" do
+    parent = self()
+    stop = make_ref()
+
+    churn =
+      spawn_link(fn ->
+        Stream.repeatedly(fn -> Leaky.give_back(Leaky.leak(:malloc, 777, 1)) end)
+        |> Enum.find(fn _ ->
+          receive do
+            ^stop -> true
+          after
+            0 -> false
+          end
+        end)
+
+        send(parent, :stopped)
+      end)
+
+    for _ <- 1..200, {_, 777, _, _, stack} <- Mtrace.olds(4096) do
+      assert {_, "leak_by_malloc"} = Enum.find(stack, &match?({_, "leak_" <> _}, &1))
+    end
+
+    send(churn, stop)
+    assert_receive :stopped, 5000
+  end
+end

@@ -1,0 +1,41 @@
+defmodule Mtrace.Test.Program do
+  @moduledoc "Runs programs with and without Mtrace preloaded."
+
+  @build Path.expand("../build/programs", __DIR__)
+
+  def object, do: "#{Mtrace.Native.path()}.so"
+
+  @doc "The path of a program of test/programs."
+  def path(name), do: Path.join(@build, name)
+
+  @doc """
+  Runs `command`, a path or a program of test/programs, and returns `{output, status}`, errors
+  included. Options: `:preload`, a list (default: Mtrace), and `:env`.
+  """
+  def run(command, args \\ [], options \\ []) do
+    preload = Enum.join(Keyword.get(options, :preload, [object()]), ":")
+    env = [{"LD_PRELOAD", preload} | Keyword.get(options, :env, [])]
+
+    found =
+      if File.exists?(path(command)), do: path(command), else: System.find_executable(command)
+
+    System.cmd("env", Enum.map(env, &pair/1) ++ [found | args], stderr_to_stdout: true)
+  end
+
+  @doc "The same with MTRACE=1."
+  def trace(command, args \\ [], options \\ []) do
+    run(
+      command,
+      args,
+      Keyword.update(options, :env, [{"MTRACE", "1"}], &[{"MTRACE", "1"} | &1])
+    )
+  end
+
+  defp pair({name, value}), do: "#{name}=#{value}"
+
+  @doc "A shared library that the loader finds by this name, or nil."
+  def library(name) do
+    {output, 0} = System.cmd("sh", ["-c", "ldconfig -p 2>/dev/null || /sbin/ldconfig -p"])
+    if output =~ name, do: name
+  end
+end
