@@ -126,7 +126,7 @@ static bool is_expected(const elf *f, const mt_elf_identity *expected) {
 /* Exported names before internal ones, plain ones before those with underscores. */
 static uint32_t rank_of(unsigned char info, const char *name) {
     uint32_t underscores = 0;
-    while (name[underscores] == '_' && underscores < 3) underscores++;
+    while (underscores < 3 && name[underscores] == '_') underscores++;
     uint32_t binding = SYM_BIND(info) == STB_LOCAL ? 8 : SYM_BIND(info) == STB_WEAK ? 1 : 0;
     return binding + 2 * underscores;
 }

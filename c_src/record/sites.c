@@ -25,7 +25,7 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
     sites->bytes = bytes;
     sites->key = (_Atomic uint64_t *)memory;
     sites->frames = (_Atomic uint32_t *)(memory + rows * sizeof(uint64_t));
-    sites->stack = (_Atomic(uintptr_t) *)(memory + words);
+    sites->stack = (_Atomic uintptr_t *)(memory + words);
     return 0;
 }
 
@@ -45,7 +45,7 @@ static uint64_t hash(void *const *stack, uint32_t frames) {
 
 static bool same(const mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames) {
     if (atomic_load_explicit(&sites->frames[row], memory_order_relaxed) != frames) return false;
-    const _Atomic(uintptr_t) *own = &sites->stack[(size_t)row * sites->depth];
+    const _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
     for (uint32_t i = 0; i < frames; i++)
         if (atomic_load_explicit(&own[i], memory_order_relaxed) != (uintptr_t)stack[i])
             return false;
@@ -75,7 +75,7 @@ static bool seize(_Atomic uint64_t *key, bool evict) {
 static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames,
                  uint64_t h32) {
     atomic_thread_fence(memory_order_release);
-    _Atomic(uintptr_t) *own = &sites->stack[(size_t)row * sites->depth];
+    _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
     for (uint32_t i = 0; i < frames; i++)
         atomic_store_explicit(&own[i], (uintptr_t)stack[i], memory_order_relaxed);
     atomic_store_explicit(&sites->frames[row], frames, memory_order_relaxed);
@@ -114,7 +114,7 @@ uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, ui
     uint32_t frames = atomic_load_explicit(&sites->frames[row], memory_order_relaxed);
     if (frames > sites->depth) frames = sites->depth;
     if (frames > max) frames = max;
-    const _Atomic(uintptr_t) *own = &sites->stack[(size_t)row * sites->depth];
+    const _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
     for (uint32_t i = 0; i < frames; i++)
         stack[i] = atomic_load_explicit(&own[i], memory_order_relaxed);
     return frames;

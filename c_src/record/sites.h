@@ -28,8 +28,8 @@ typedef struct mt_sites {
     uint32_t depth; /* frames a row can hold */
     size_t bytes;   /* of the mapping */
     _Atomic uint64_t *key;
-    _Atomic uint32_t *frames;  /* how many frames the row has */
-    _Atomic(uintptr_t) *stack; /* rows * depth */
+    _Atomic uint32_t *frames; /* how many frames the row has */
+    _Atomic uintptr_t *stack; /* rows * depth */
 } mt_sites;
 
 /* Maps a table of `rows` rows (a power of two). 0, or -1 without memory. */
