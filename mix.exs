@@ -96,20 +96,24 @@ defmodule Mix.Tasks.Compile.MtraceCore do
       Mix.raise("mtrace: no make: install one, on Debian: apt-get install make")
   end
 
+  # Only what changed is written, so that make builds only that; and written, not copied, because a
+  # copy would be as read-only as the original.
   defp copy_source do
-    File.mkdir_p!(copy())
-    File.cp!(Path.join(__DIR__, "Makefile.vars"), Path.join(copy(), "Makefile.vars"))
-
-    for file <- Path.wildcard(Path.join(source(), "**/*.{c,h,sh}")) ++ [makefile()] do
-      to = Path.join([copy(), "c_src", Path.relative_to(file, source())])
+    for file <- Path.wildcard(Path.join(source(), "**/*.{c,h,sh}")) ++ [makefile(), values()] do
+      to = Path.join(copy(), Path.relative_to(file, __DIR__))
+      text = File.read!(file)
       File.mkdir_p!(Path.dirname(to))
-      if File.read(to) != File.read(file), do: File.write!(to, File.read!(file))
+      if File.read(to) != {:ok, text}, do: File.write!(to, text)
     end
 
     # Mix links the read-only priv here: it becomes a folder of our own with the same files.
     if match?({:ok, _}, File.read_link(own_priv())), do: File.rm!(own_priv())
     File.mkdir_p!(own_priv())
-    if File.dir?(source_priv()), do: File.cp_r!(source_priv(), own_priv())
+
+    for file <- Path.wildcard(Path.join(source_priv(), "*")),
+        Path.basename(file) != "mtrace.so" do
+      File.cp_r!(file, Path.join(own_priv(), Path.basename(file)))
+    end
   end
 
   defp writable? do
@@ -121,6 +125,7 @@ defmodule Mix.Tasks.Compile.MtraceCore do
 
   defp source, do: Path.join(__DIR__, "c_src")
   defp makefile, do: Path.join(source(), "Makefile")
+  defp values, do: Path.join(__DIR__, "Makefile.vars")
   defp source_priv, do: Path.join(__DIR__, "priv")
   defp own_priv, do: Path.join(Mix.Project.app_path(), "priv")
   defp copy, do: Path.join(Mix.Project.app_path(), "core")

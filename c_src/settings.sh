@@ -38,7 +38,7 @@ trap 'rm -f "$new"' EXIT
 {
     echo "# Written by settings.sh."
     echo "MT_ERTS_INCLUDE_DIR = $dir"
-    echo "# $($CC --version | head -n 1) for $($CC -dumpmachine)"
+    echo "# $CC: $($CC --version | head -n 1) for $($CC -dumpmachine)"
     echo "# $FLAGS"
     grep -E 'define ERL_NIF_(MAJOR|MINOR)_VERSION' "$dir/erl_nif.h" | sed 's/^/# /'
 } >"$new"

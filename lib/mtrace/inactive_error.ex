@@ -63,14 +63,16 @@ defmodule Mtrace.InactiveError do
     end
   end
 
+  # Why the core does not exist on such a system; nil where it does. As the compiler in mix.exs.
   @doc false
-  @spec unsupported :: String.t() | nil
-  def unsupported do
-    arch = to_string(:erlang.system_info(:system_architecture))
-
+  @spec unsupported({atom, atom}, String.t()) :: String.t() | nil
+  def unsupported(
+        os \\ :os.type(),
+        machine \\ to_string(:erlang.system_info(:system_architecture))
+      ) do
     cond do
-      :os.type() != {:unix, :linux} -> "this is #{elem(:os.type(), 1)}"
-      arch =~ "musl" -> "this system has musl instead of glibc"
+      os != {:unix, :linux} -> "this is #{elem(os, 1)}"
+      machine =~ "musl" -> "this system has musl instead of glibc"
       true -> nil
     end
   end
