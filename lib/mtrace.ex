@@ -41,6 +41,8 @@ defmodule Mtrace do
 
   alias Mtrace.{InactiveError, Native}
 
+  @version Mix.Project.config()[:version]
+
   @typedoc """
   One frame of a stack: the file of the library (or program) and the function's symbol, `nil`
   where unknown; or `nil` for an address in no known object (code of the JIT).
@@ -143,7 +145,7 @@ defmodule Mtrace do
     * `active` - `:preloaded`, `:inactive` or `:unsupported`
     * `message` - the same in a sentence, with the remedy
     * `object` - the file that was loaded as a NIF, `nil` if none was
-    * `version` - of the package, `nil` if the application is not loaded
+    * `version` - of the package
 
   and where it is active
 
@@ -166,7 +168,7 @@ defmodule Mtrace do
           required(:active) => :preloaded | :inactive | :unsupported,
           required(:message) => String.t(),
           required(:object) => String.t() | nil,
-          required(:version) => String.t() | nil,
+          required(:version) => String.t(),
           optional(atom) => term
         }
   def status do
@@ -185,7 +187,7 @@ defmodule Mtrace do
       reason: reason,
       message: InactiveError.describe(reason),
       object: object,
-      version: version()
+      version: @version
     }
   end
 
@@ -196,7 +198,7 @@ defmodule Mtrace do
         "Mtrace is active: preloaded, #{status.recorded} of #{status.slots} slots taken, " <>
           "#{status.ignored} allocations ignored",
       object: status.object,
-      version: version(),
+      version: @version,
       allocator: status.allocator,
       unwinder: status.unwinder,
       options: Map.take(status, [:depth, :slots]),
@@ -230,13 +232,6 @@ defmodule Mtrace do
         "C++'s operator new is not seen: #{Path.basename(path)} has its own, which does not " <>
           "call malloc. The bytes in Mtrace.stats/0 may describe glibc's heap instead"
       ]
-    end
-  end
-
-  defp version do
-    case :application.get_key(:mtrace, :vsn) do
-      {:ok, vsn} -> to_string(vsn)
-      :undefined -> nil
     end
   end
 

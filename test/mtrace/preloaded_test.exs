@@ -98,6 +98,35 @@ defmodule Mtrace.PreloadedTest do
       assert length(Mtrace.olds()) <= 10
     end
 
+    test "never answers a reused address with the stack of its former chunk" do
+      Mtrace.reset()
+      # glibc hands a freed chunk out again to the thread that freed it
+      same =
+        for i <- 1..200 do
+          [first, second] = if rem(i, 2) == 0, do: [:malloc, :calloc], else: [:calloc, :malloc]
+          former = Leaky.leak(first, 3333, 1)
+          Leaky.give_back(former)
+          refute List.keyfind(Mtrace.olds(4096), former, 2)
+          address = Leaky.leak(second, 3333, 1)
+          old = List.keyfind(Mtrace.olds(4096), address, 2)
+          assert "leak_by_#{second}" in symbols(old)
+          refute "leak_by_#{first}" in symbols(old)
+          Leaky.give_back(address)
+          address == former
+        end
+
+      assert Enum.any?(same)
+    end
+
+    test "demangles without a shell or any other program" do
+      {address, _} = leak(:new, 8787, 1)
+      path = System.get_env("PATH")
+      System.put_env("PATH", "/nonexistent")
+      old = List.keyfind(Mtrace.olds(4096, true), address, 2)
+      System.put_env("PATH", path)
+      assert "leaky::make(unsigned long)" in symbols(old)
+    end
+
     test "demangles names on request only" do
       {address, _} = leak(:new, 8686, 1)
       plain = List.keyfind(Mtrace.olds(4096, false), address, 2)
