@@ -32,9 +32,15 @@ defmodule Mtrace do
   libraries and the JIT. Erlang's own data (processes, ETS, binaries) is not: erts takes it from
   the kernel in large pieces. Nor is what a NIF takes with `enif_alloc`.
 
-  The table has room for #{4096} chunks (`MTRACE_SLOTS`). A chunk whose places are taken is not
-  recorded, only counted (`ignored` in `stats/0`), so that after a busy start the table is full
-  of start-up structures: that is what `reset/0` is for.
+  ## What is recorded
+
+  The table has room for 4096 chunks (`MTRACE_SLOTS`), so not all are recorded. As long as there
+  is room everything is; then a sampler draws chunks at random, the larger the likelier, and
+  thins what is in the table, so that it always holds a fair sample of what is alive, from start-up
+  structures to a leak that began a minute ago. Each chunk stands for a known number of chunks of
+  its kind. The sampler also keeps to a budget: recording takes at most 1 % of the time of any
+  thread. `configure/1` changes both; `stats/0` and `status/0` say how dense the sample is
+  (`interval`).
 
   Where nothing is traced the calls raise `Mtrace.InactiveError`; `status/0` always answers.
   """
@@ -63,7 +69,8 @@ defmodule Mtrace do
   @doc """
   The `n` oldest chunks that are recorded and still allocated, oldest first.
 
-  Fewer than `n` are returned if the table holds fewer. With `demangle` names of C++ and Rust
+  Fewer than `n` are returned if the table holds fewer. What is recorded is a sample once the
+  table has filled up (see "What is recorded" above): the oldest of all need not be in it. With `demangle` names of C++ and Rust
   appear as in the source (`"operator new(unsigned long)"`), else as in the object (`"_Znwm"`).
 
   The names come from the symbol tables of the files that are mapped, static functions
@@ -113,8 +120,12 @@ defmodule Mtrace do
       allocator than glibc's these five are that allocator's, if it has a mallinfo2, or describe
       glibc's heap, which then is hardly used
     * `recorded` - chunks in the table now
-    * `ignored` - allocations that were not recorded since the start or the last `reset/0`
     * `slots` - chunks that the table has room for
+    * `interval` - the sampler's, in bytes: an allocation of n bytes is drawn with probability
+      `1 - exp(-(n + 1024) / interval)`; 0 means that everything is drawn
+    * `ignored` - chunks that were drawn but found no place in the table, since the start or the
+      last `reset/0`
+    * `thinned` - chunks that were taken out of it again to make room, since then
 
   Raises `Mtrace.InactiveError` if nothing is traced. Costs microseconds; walks glibc's arenas
   under their locks, for some microseconds each.
@@ -128,8 +139,8 @@ defmodule Mtrace do
   @doc """
   Empties the table, and returns the nanoseconds that took.
 
-  From now on chunks are recorded that are allocated from now on. The counters of `stats/0` go
-  on, except `ignored`, which begins again.
+  From now on chunks are recorded that are allocated from now on; an adaptive sampler begins
+  again with everything. The counters of `stats/0` go on, except `ignored` and `thinned`.
 
   Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 µs; stops nobody.
 
@@ -138,6 +149,67 @@ defmodule Mtrace do
   """
   @spec reset :: non_neg_integer
   def reset, do: Native.reset() |> ok!()
+
+  @max_interval 17_592_186_044_416
+
+  @doc """
+  Changes how Mtrace records, at once and until the node stops.
+
+    * `:interval` - `:adaptive` (the default: from everything to whatever table and budget allow),
+      or a fixed number of bytes from 0 to #{@max_interval}. Then the table is not thinned when it
+      fills up, and chunks that find no place are `ignored`. 0 records everything
+    * `:budget` - the share of any thread's time that recording may take, in per cent, from 0.01 to
+      100 (1). It is kept by an adaptive interval only
+    * `:depth` - frames kept of a stack, from 2 to 64 (32)
+
+  What is in the table stays. Returns `:ok`. Raises `ArgumentError`, and changes nothing, if a key
+  or a value is none of these; `Mtrace.InactiveError` if nothing is traced. Costs microseconds.
+
+  The environment variables `MTRACE_INTERVAL`, `MTRACE_BUDGET` and `MTRACE_DEPTH` say the same at
+  the start of the node.
+
+      iex> Mtrace.configure(budget: 0.5, depth: 48)
+      :ok
+  """
+  @spec configure(
+          interval: :adaptive | non_neg_integer,
+          budget: number,
+          depth: pos_integer
+        ) :: :ok
+  def configure(options) do
+    unless Keyword.keyword?(options) do
+      raise ArgumentError,
+            "Mtrace.configure/1 takes a keyword list of :interval, :budget and :depth, " <>
+              "got: #{inspect(options)}"
+    end
+
+    Enum.each(options, &check!/1)
+
+    budget = options[:budget]
+
+    Native.configure(
+      options[:interval],
+      budget && round(budget * 10_000),
+      options[:depth]
+    )
+    |> ok!()
+  end
+
+  defp check!({:interval, :adaptive}), do: :ok
+  defp check!({:interval, n}) when is_integer(n) and n in 0..@max_interval, do: :ok
+  defp check!({:budget, n}) when is_number(n) and n >= 0.01 and n <= 100, do: :ok
+  defp check!({:depth, n}) when is_integer(n) and n in 2..64, do: :ok
+
+  defp check!({key, value}) do
+    raise ArgumentError, "Mtrace.configure/1 takes #{allowed(key)}, got: #{inspect(value)}"
+  end
+
+  defp allowed(:interval),
+    do: "as :interval :adaptive or a number of bytes from 0 to #{@max_interval}"
+
+  defp allowed(:budget), do: "as :budget a percentage from 0.01 to 100"
+  defp allowed(:depth), do: "as :depth a number of frames from 2 to 64"
+  defp allowed(key), do: ":interval, :budget and :depth, not #{inspect(key)}"
 
   @doc """
   Whether and how Mtrace is active in this node, and what to do if it is not. Never raises.
@@ -150,19 +222,20 @@ defmodule Mtrace do
   and where it is active
 
     * `allocator` - the object whose malloc stands behind Mtrace
-    * `unwinder` - `:libunwind`, or `:none` or `:refused`: stacks are then the return address
-      alone, and `notes` says why
-    * `options` - `%{depth: frames, slots: chunks}`, as the environment set them
-    * `coverage` - `%{recorded:, ignored:, slots:, sites:, missed_frees:}`: chunks in the table,
-      allocations not recorded, room, different stacks, and records that ended because their
-      address was handed out again
+    * `unwinder` - `:cfi`, Mtrace's own; `:libunwind` where that does not exist; or `:none` or
+      `:refused`: stacks are then the return address alone, and `notes` says why
+    * `options` - `%{interval:, budget:, depth:, slots:}`, as the environment or `configure/1` set
+      them: `:adaptive` or bytes, per cent, frames, chunks
+    * `coverage` - `%{recorded:, slots:, interval:, ignored:, thinned:, sites:, missed_frees:}`:
+      the first five as in `stats/0`; different stacks in the table; records that ended because
+      their address was handed out again
     * `own_bytes` - memory that the core has mapped for itself
     * `notes` - sentences about what is not seen here, and what to do
 
   and where it is not, `reason`, as in `Mtrace.InactiveError`.
 
       iex> Mtrace.status().message
-      "Mtrace is active: preloaded, 1873 of 4096 slots taken, 0 allocations ignored"
+      "Mtrace is active: preloaded, 1873 of 4096 slots taken, interval 131072"
   """
   @spec status :: %{
           required(:active) => :preloaded | :inactive | :unsupported,
@@ -196,18 +269,37 @@ defmodule Mtrace do
       active: :preloaded,
       message:
         "Mtrace is active: preloaded, #{status.recorded} of #{status.slots} slots taken, " <>
-          "#{status.ignored} allocations ignored",
+          "interval #{status.interval}",
       object: status.object,
       version: @version,
       allocator: status.allocator,
       unwinder: status.unwinder,
-      options: Map.take(status, [:depth, :slots]),
-      coverage: Map.take(status, [:recorded, :ignored, :slots, :sites, :missed_frees]),
+      options: options(status),
+      coverage:
+        Map.take(status, [
+          :recorded,
+          :slots,
+          :interval,
+          :ignored,
+          :thinned,
+          :sites,
+          :missed_frees
+        ]),
       own_bytes: status.own_bytes,
       notes: unwinder_note(status.unwinder) ++ allocator_note(status.allocator)
     }
   end
 
+  defp options(status) do
+    %{
+      interval: status.fixed_interval || :adaptive,
+      budget: status.budget_ppm / 10_000,
+      depth: status.depth,
+      slots: status.slots
+    }
+  end
+
+  defp unwinder_note(:cfi), do: []
   defp unwinder_note(:libunwind), do: []
 
   defp unwinder_note(:none) do

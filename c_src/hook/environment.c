@@ -1,50 +1,74 @@
-/* environment: edits the strings that the kernel gave the process; allocates nothing. */
+/* environment: edits the strings that the kernel gave the process. */
 #include "environment.h"
 
+#include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
+static const char name[] = "LD_PRELOAD=";
+
 /* ld.so(8): entries are separated by spaces or colons. */
-static bool separates(char c) {
-    return c == ':' || c == ' ';
+static size_t entry_length(const char *entry) {
+    return strcspn(entry, ": ");
 }
 
-static int remove_from_value(char *value, mt_environment_is_ours *is_ours) {
-    int removed = 0;
-    char *to = value, *from = value;
-    while (*from) {
-        char *end = from;
-        while (*end && !separates(*end)) end++;
-        char after = *end;
-        *end = '\0';
-        bool ours = end > from && is_ours(from);
-        *end = after;
-        if (after) end++;
-        if (ours) removed++;
-        else {
-            memmove(to, from, (size_t)(end - from));
-            to += end - from;
-        }
-        from = end;
+static bool entry_is_ours(const char *entry, size_t n, mt_environment_is_ours *is_ours) {
+    char copy[PATH_MAX];
+    if (n == 0 || n >= sizeof copy) return false;
+    memcpy(copy, entry, n);
+    copy[n] = '\0';
+    return is_ours(copy);
+}
+
+static int count(const char *value, mt_environment_is_ours *is_ours) {
+    int n = 0;
+    for (const char *at = value; *at;) {
+        size_t length = entry_length(at);
+        n += entry_is_ours(at, length, is_ours);
+        at += length + (at[length] != '\0');
     }
-    if (removed && to > value && separates(to[-1])) to--;
-    if (removed) *to = '\0';
-    return removed;
+    return n;
+}
+
+/* The separator behind a removed entry goes with it; that of a removed last one too. */
+static void remove_from(char *value, mt_environment_is_ours *is_ours) {
+    char *to = value;
+    for (char *from = value; *from;) {
+        size_t length = entry_length(from);
+        size_t whole = length + (from[length] != '\0');
+        if (!entry_is_ours(from, length, is_ours)) {
+            memmove(to, from, whole);
+            to += whole;
+        }
+        from += whole;
+    }
+    if (to > value && (to[-1] == ':' || to[-1] == ' ')) to--;
+    *to = '\0';
+}
+
+static char *value_of(char *variable) {
+    return strncmp(variable, name, sizeof name - 1) == 0 ? variable + sizeof name - 1 : NULL;
+}
+
+int mt_environment_count(char *const *environment, mt_environment_is_ours *is_ours) {
+    int n = 0;
+    for (; *environment; environment++) {
+        const char *value = value_of(*environment);
+        if (value) n += count(value, is_ours);
+    }
+    return n;
 }
 
 int mt_environment_remove(char **environment, mt_environment_is_ours *is_ours) {
-    static const char name[] = "LD_PRELOAD=";
-    int removed = 0;
+    int removed = mt_environment_count(environment, is_ours);
     char **to = environment;
+    if (removed == 0) return 0;
     for (char **from = environment; *from; from++) {
-        bool keep = true;
-        if (strncmp(*from, name, sizeof name - 1) == 0) {
-            char *value = *from + sizeof name - 1;
-            int n = remove_from_value(value, is_ours);
-            removed += n;
-            keep = n == 0 || *value;
-        }
-        if (keep) *to++ = *from;
+        char *value = value_of(*from);
+        int here = value ? count(value, is_ours) : 0;
+        if (here) remove_from(value, is_ours);
+        if (!here || *value) *to++ = *from;
     }
     *to = NULL;
     return removed;

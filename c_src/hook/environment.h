@@ -1,12 +1,17 @@
-/* environment: takes us out of LD_PRELOAD, so that what this process starts, starts clean. */
+/* environment: our own entries in LD_PRELOAD, and taking them out, so that what this process
+ * starts, starts clean. Allocates nothing.
+ */
 #ifndef MT_HOOK_ENVIRONMENT_H
 #define MT_HOOK_ENVIRONMENT_H
 
 typedef int mt_environment_is_ours(const char *entry);
 
-/* Removes every entry that `is_ours` accepts from the value of LD_PRELOAD in this list of
- * variables, in place, and the variable if nothing is left of it. Returns how many went. The
- * strings must be writable. Before main: nobody else may be reading the list. */
+/* How many entries of LD_PRELOAD in this list of variables `is_ours` accepts. Writes nothing:
+ * a program may keep such a string in read-only memory. */
+int mt_environment_count(char *const *environment, mt_environment_is_ours *is_ours);
+
+/* Removes them, in place, and the variable if nothing is left of it; what has none of them is
+ * not written to. Returns how many went. Before main: nobody else may be reading the list. */
 int mt_environment_remove(char **environment, mt_environment_is_ours *is_ours);
 
 #endif

@@ -6,7 +6,7 @@
  *     counted.
  *  2. It takes no lock that another thread may hold while it allocates, forks or loads a
  *     library, the loader's lock above all. No stdio, no libm, no allocation through itself.
- *     (libunwind, asked for a place that it does not know yet, breaks this: see unwind.)
+ *     (libunwind, where it stands in for our own walk, breaks this: see unwind.)
  *  3. Record after allocating, forget before freeing. realloc: forget first, restore if it
  *     failed; realloc(p, 0) that returns NULL has freed.
  *  4. One guard a thread stops recording; it never stops counting or forgetting.
@@ -23,6 +23,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,144 +31,237 @@
 #include "next.h"
 #include "record/tracer.h"
 
-#define EXPORT   __attribute__((visibility("default")))
-#define FROM     __builtin_return_address(0)
-#define PASSING  __builtin_expect(!mt_tracer_on(), 0)
-#define COUNT(f) mt_thread_count(MT_COUNT_##f)
+#define EXPORT      __attribute__((visibility("default")))
+#define SLOW        static __attribute__((noinline, cold))
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define NEXT        mt_next_get
 
+/* Asked by a call: the address alone may be that of a stub in the program, if that takes the
+ * address of malloc and is not position-independent. */
 bool mt_malloc_is_ours(void) {
-    Dl_info first, own;
-    void *f = dlsym(RTLD_DEFAULT, "malloc");
-    return f && dladdr(f, &first) && dladdr((void *)mt_malloc_is_ours, &own) &&
-           first.dli_fbase == own.dli_fbase;
+    void *(*f)(size_t) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "malloc");
+    void (*give_back)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "free");
+    mt_tls_mine.seen = 0;
+    if (f && give_back) give_back(f(1));
+    return mt_tls_mine.seen;
+}
+
+/* The fast path of an allocation: the thread is traced and its credit covers the cost. Then it
+ * is counted, and the hook ends in the allocator. Else the hook ends in its slow twin, which
+ * is therefore called by the program itself, as its stack shows. */
+static inline bool passes(mt_count which, size_t size) {
+    mt_thread *block = mt_tls_mine.block;
+    if (UNLIKELY(block == NULL) || !mt_sampler_passes(&block->credit, size)) return false;
+    mt_thread_bump(block, which);
+    return true;
+}
+
+#define RECORD(p, size, draw, hook)                                                            \
+    mt_tracer_record(p, size, draw, (void *)hook, MT_WALK_FROM_CALLER)
+
+/* A drawn chunk on its boundary, or a plain one if the allocator will not. */
+static void *on_boundary(size_t size) {
+    return mt_tracer_aligns() ? NEXT(memalign)(MT_BOUNDARY, size) : NULL;
+}
+
+/* The same for a chunk with an alignment of its own, which stays if it is invalid: then the
+ * allocator says so. */
+static size_t wider(size_t align) {
+    bool valid = align >= sizeof(void *) && (align & (align - 1)) == 0;
+    return valid && align < MT_BOUNDARY && mt_tracer_aligns() ? MT_BOUNDARY : align;
+}
+
+SLOW void *slow_malloc(size_t size) {
+    mt_draw draw;
+    mt_tls_mine.seen = 1;
+    if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_malloc, size, &draw))
+        return NEXT(malloc)(size);
+    void *p = on_boundary(size);
+    if (!p) p = NEXT(malloc)(size);
+    RECORD(p, size, &draw, malloc);
+    return p;
 }
 
 EXPORT void *malloc(size_t size) {
-    if (PASSING) return mt_next_get(malloc)(size);
-    COUNT(malloc);
-    void *p = mt_next_get(malloc)(size);
-    mt_tracer_record(p, size, (void *)malloc, FROM);
+    return LIKELY(passes(MT_COUNT_malloc, size)) ? NEXT(malloc)(size) : slow_malloc(size);
+}
+
+/* Zeroed by us only where that is little: a large calloc commits nothing. */
+SLOW void *slow_calloc(size_t n, size_t size) {
+    mt_draw draw;
+    size_t bytes;
+    if (!mt_tracer_on() || __builtin_mul_overflow(n, size, &bytes) ||
+        !mt_tracer_draws(MT_COUNT_calloc, bytes, &draw))
+        return NEXT(calloc)(n, size);
+    void *p = bytes <= MT_COPY_MAX ? on_boundary(bytes) : NULL;
+    p = p ? memset(p, 0, bytes) : NEXT(calloc)(n, size);
+    RECORD(p, bytes, &draw, calloc);
     return p;
 }
 
 EXPORT void *calloc(size_t n, size_t size) {
-    if (PASSING) return mt_next_get(calloc)(n, size);
-    COUNT(calloc);
-    void *p = mt_next_get(calloc)(n, size);
-    mt_tracer_record(p, n * size, (void *)calloc, FROM); /* no overflow if it succeeded */
+    size_t bytes;
+    if (UNLIKELY(__builtin_mul_overflow(n, size, &bytes))) return slow_calloc(n, size);
+    return LIKELY(passes(MT_COUNT_calloc, bytes)) ? NEXT(calloc)(n, size)
+                                                  : slow_calloc(n, size);
+}
+
+/* A small chunk that is drawn when it is resized moves to a boundary; NULL: let realloc do it.
+ */
+static void *move(void *old, size_t size) {
+    if (!old || size == 0 || size > MT_COPY_MAX) return NULL;
+    size_t room = NEXT(malloc_usable_size)(old);
+    void *p = room <= 4 * MT_COPY_MAX ? on_boundary(size) : NULL;
+    if (!p) return NULL;
+    memcpy(p, old, room < size ? room : size);
+    NEXT(free)(old);
     return p;
 }
 
-static void *traced_realloc(void *old, size_t size, void *hook, void *from) {
+/* Forgets the old chunk first: its address may be another thread's before realloc returns. */
+static inline void *traced_realloc(mt_count which, void *old, size_t size, void *hook,
+                                   mt_walk_from from) {
     mt_held held;
+    mt_draw draw;
     mt_tracer_hold(old, &held);
-    void *p = mt_next_get(realloc)(old, size);
-    if (!p && size) {
-        mt_tracer_restore(&held);
-        return NULL;
-    }
-    mt_tracer_release(&held);
-    mt_tracer_record(p, size, hook, from);
+    bool drawn = mt_tracer_draws(which, size, &draw);
+    void *p = drawn ? move(old, size) : NULL;
+    if (!p) p = NEXT(realloc)(old, size);
+    if (!p && size) mt_tracer_restore(&held);
+    else mt_tracer_release(&held);
+    if (drawn) mt_tracer_record(p, size, &draw, hook, from);
     return p;
+}
+
+SLOW void *slow_realloc(void *p, size_t size) {
+    if (!mt_tracer_on()) return NEXT(realloc)(p, size);
+    return traced_realloc(MT_COUNT_realloc, p, size, (void *)realloc, MT_WALK_FROM_CALLER);
 }
 
 EXPORT void *realloc(void *p, size_t size) {
-    if (PASSING) return mt_next_get(realloc)(p, size);
-    COUNT(realloc);
-    return traced_realloc(p, size, (void *)realloc, FROM);
+    if (LIKELY(!mt_tracer_may_know(p) && passes(MT_COUNT_realloc, size)))
+        return NEXT(realloc)(p, size);
+    return slow_realloc(p, size);
 }
 
 /* Not passed to a reallocarray behind us: libc's would call our realloc again, and another
  * allocator may have none. */
+SLOW void *slow_reallocarray(void *p, size_t bytes) {
+    if (!mt_tracer_on()) return NEXT(realloc)(p, bytes);
+    return traced_realloc(MT_COUNT_reallocarray, p, bytes, (void *)reallocarray,
+                          MT_WALK_FROM_CALLER);
+}
+
 EXPORT void *reallocarray(void *p, size_t n, size_t size) {
     size_t bytes;
-    bool overflows = __builtin_mul_overflow(n, size, &bytes);
-    if (!PASSING) COUNT(reallocarray);
-    if (overflows) return errno = ENOMEM, NULL;
-    if (PASSING) return mt_next_get(realloc)(p, bytes);
-    return traced_realloc(p, bytes, (void *)reallocarray, FROM);
+    if (UNLIKELY(__builtin_mul_overflow(n, size, &bytes))) {
+        if (mt_tracer_on()) mt_thread_count(MT_COUNT_reallocarray);
+        return errno = ENOMEM, NULL;
+    }
+    if (LIKELY(!mt_tracer_may_know(p) && passes(MT_COUNT_reallocarray, bytes)))
+        return NEXT(realloc)(p, bytes);
+    return slow_reallocarray(p, bytes);
+}
+
+static void forget(mt_count which, void *p) {
+    if (!p || !mt_tracer_on()) return;
+    mt_thread_count(which);
+    mt_tracer_forget(p);
+}
+
+SLOW void slow_free(void *p) {
+    forget(MT_COUNT_free, p);
+    NEXT(free)(p);
 }
 
 EXPORT void free(void *p) {
-    if (!PASSING && p) {
-        COUNT(free);
-        mt_tracer_forget(p);
+    mt_thread *block = mt_tls_mine.block;
+    if (UNLIKELY(block == NULL) || mt_tracer_may_know(p)) {
+        slow_free(p);
+        return;
     }
-    mt_next_get(free)(p);
+    mt_thread_bump(block, MT_COUNT_free);
+    NEXT(free)(p);
 }
 
+/* A chunk on a boundary may be ours, made larger than its size says: it is freed without. */
 void free_sized(void *p, size_t size);
 EXPORT void free_sized(void *p, size_t size) {
-    if (!PASSING && p) {
-        COUNT(free_sized);
-        mt_tracer_forget(p);
-    }
-    mt_next_get(free_sized)(p, size);
+    forget(MT_COUNT_free_sized, p);
+    if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
+    else NEXT(free_sized)(p, size);
 }
 
 void free_aligned_sized(void *p, size_t align, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size) {
-    if (!PASSING && p) {
-        COUNT(free_aligned_sized);
-        mt_tracer_forget(p);
-    }
-    mt_next_get(free_aligned_sized)(p, align, size);
+    forget(MT_COUNT_free_aligned_sized, p);
+    if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
+    else NEXT(free_aligned_sized)(p, align, size);
 }
 
-EXPORT int posix_memalign(void **out, size_t align, size_t size) {
-    if (PASSING) return mt_next_get(posix_memalign)(out, align, size);
-    COUNT(posix_memalign);
-    int failed = mt_next_get(posix_memalign)(out, align, size);
-    if (!failed) mt_tracer_record(*out, size, (void *)posix_memalign, FROM);
+SLOW int slow_posix_memalign(void **out, size_t align, size_t size) {
+    mt_draw draw;
+    if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_posix_memalign, size, &draw))
+        return NEXT(posix_memalign)(out, align, size);
+    int failed = NEXT(posix_memalign)(out, wider(align), size);
+    RECORD(failed ? NULL : *out, size, &draw, posix_memalign);
     return failed;
 }
 
-EXPORT void *aligned_alloc(size_t align, size_t size) {
-    if (PASSING) return mt_next_get(aligned_alloc)(align, size);
-    COUNT(aligned_alloc);
-    void *p = mt_next_get(aligned_alloc)(align, size);
-    mt_tracer_record(p, size, (void *)aligned_alloc, FROM);
-    return p;
+EXPORT int posix_memalign(void **out, size_t align, size_t size) {
+    return LIKELY(passes(MT_COUNT_posix_memalign, size))
+               ? NEXT(posix_memalign)(out, align, size)
+               : slow_posix_memalign(out, align, size);
 }
 
-EXPORT void *memalign(size_t align, size_t size) {
-    if (PASSING) return mt_next_get(memalign)(align, size);
-    COUNT(memalign);
-    void *p = mt_next_get(memalign)(align, size);
-    mt_tracer_record(p, size, (void *)memalign, FROM);
-    return p;
-}
+#define ALIGNED(name)                                                                          \
+    SLOW void *slow_##name(size_t align, size_t size) {                                        \
+        mt_draw draw;                                                                          \
+        if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_##name, size, &draw))                 \
+            return NEXT(name)(align, size);                                                    \
+        size_t wide = wider(align);                                                            \
+        void *p = wide != align ? NEXT(memalign)(wide, size) : NEXT(name)(align, size);        \
+        RECORD(p, size, &draw, name);                                                          \
+        return p;                                                                              \
+    }                                                                                          \
+    EXPORT void *name(size_t align, size_t size) {                                             \
+        return LIKELY(passes(MT_COUNT_##name, size)) ? NEXT(name)(align, size)                 \
+                                                     : slow_##name(align, size);               \
+    }
+ALIGNED(aligned_alloc)
+ALIGNED(memalign)
 
-EXPORT void *valloc(size_t size) {
-    if (PASSING) return mt_next_get(valloc)(size);
-    COUNT(valloc);
-    void *p = mt_next_get(valloc)(size);
-    mt_tracer_record(p, size, (void *)valloc, FROM);
-    return p;
-}
-
-EXPORT void *pvalloc(size_t size) {
-    if (PASSING) return mt_next_get(pvalloc)(size);
-    COUNT(pvalloc);
-    void *p = mt_next_get(pvalloc)(size);
-    mt_tracer_record(p, size, (void *)pvalloc, FROM);
-    return p;
-}
+/* valloc, pvalloc: on a page, hence on a boundary. */
+#define PAGED(name)                                                                            \
+    SLOW void *slow_##name(size_t size) {                                                      \
+        mt_draw draw;                                                                          \
+        if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_##name, size, &draw))                 \
+            return NEXT(name)(size);                                                           \
+        void *p = NEXT(name)(size);                                                            \
+        RECORD(p, size, &draw, name);                                                          \
+        return p;                                                                              \
+    }                                                                                          \
+    EXPORT void *name(size_t size) {                                                           \
+        return LIKELY(passes(MT_COUNT_##name, size)) ? NEXT(name)(size) : slow_##name(size);   \
+    }
+PAGED(valloc)
+PAGED(pvalloc)
 
 EXPORT size_t malloc_usable_size(void *p) {
-    if (!PASSING) COUNT(malloc_usable_size);
-    return mt_next_get(malloc_usable_size)(p);
+    if (mt_tracer_on()) mt_thread_count(MT_COUNT_malloc_usable_size);
+    return NEXT(malloc_usable_size)(p);
 }
 
 /* Counters only: the copy itself comes from malloc, which records it. */
 EXPORT char *strdup(const char *s) {
-    if (!PASSING) COUNT(strdup);
-    return mt_next_get(strdup)(s);
+    if (mt_tracer_on()) mt_thread_count(MT_COUNT_strdup);
+    return NEXT(strdup)(s);
 }
 
 EXPORT char *strndup(const char *s, size_t n) {
-    if (!PASSING) COUNT(strndup);
-    return mt_next_get(strndup)(s, n);
+    if (mt_tracer_on()) mt_thread_count(MT_COUNT_strndup);
+    return NEXT(strndup)(s, n);
 }
 
 /* Programs built with old headers call these names (bits/string2.h). */
@@ -176,13 +270,4 @@ EXPORT char *__strdup(const char *s) {
 }
 EXPORT char *__strndup(const char *s, size_t n) {
     return strndup(s, n);
-}
-
-/* A callback that allocates while another thread unwinds would wait for libunwind's lock with
- * the loader's in its hand, and the other the reverse: nothing is recorded in a callback. */
-EXPORT int dl_iterate_phdr(mt_phdr_callback *f, void *context) {
-    mt_tls_mine.guard++;
-    int result = mt_next_get(dl_iterate_phdr)(f, context);
-    mt_tls_mine.guard--;
-    return result;
 }

@@ -25,7 +25,7 @@ static void *pool_take(size_t n, size_t align) {
     if (n > POOL_BYTES || align > POOL_BYTES) return errno = ENOMEM, NULL;
     size_t need = n + align + POOL_ALIGN;
     size_t at = atomic_fetch_add_explicit(&pool_used, need, memory_order_relaxed);
-    if (at > POOL_BYTES - need) return errno = ENOMEM, NULL;
+    if (need > POOL_BYTES || at > POOL_BYTES - need) return errno = ENOMEM, NULL;
     uintptr_t p = ((uintptr_t)pool + at + POOL_ALIGN + align - 1) & ~(uintptr_t)(align - 1);
     memcpy((char *)p - sizeof n, &n, sizeof n);
     return (void *)p;
@@ -46,19 +46,29 @@ static void (*_Atomic real_free)(void *);
 static void *(*_Atomic real_realloc)(void *, size_t);
 static size_t (*_Atomic real_usable)(void *);
 
+/* These may be seen before what they go on to, by a thread that was there before us and on a
+ * machine that orders little: then it is looked up once more. */
+static void *look_up(const char *name);
+
 static void free_beside_pool(void *p) {
-    if (!pool_has(p)) real_free(p);
+    void (*f)(void *) = real_free ? real_free : (void (*)(void *))look_up("free");
+    if (!pool_has(p)) f(p);
 }
 
 static void *realloc_beside_pool(void *p, size_t n) {
-    if (!pool_has(p)) return real_realloc(p, n);
+    if (!pool_has(p)) {
+        void *(*f)(void *, size_t) = real_realloc;
+        return f ? f(p, n) : ((void *(*)(void *, size_t))look_up("realloc"))(p, n);
+    }
     void *moved = mt_next_get(malloc)(n);
     size_t old = pool_size(p);
     return moved ? memcpy(moved, p, n < old ? n : old) : NULL;
 }
 
 static size_t usable_beside_pool(void *p) {
-    return pool_has(p) ? pool_size(p) : real_usable(p);
+    size_t (*f)(void *) =
+        real_usable ? real_usable : (size_t(*)(void *))look_up("malloc_usable_size");
+    return pool_has(p) ? pool_size(p) : f(p);
 }
 
 /* What stands in for the allocator while this thread is inside dlsym. */
@@ -104,6 +114,11 @@ static int pool_dl_iterate_phdr(mt_phdr_callback *f, void *context) {
     return 0;
 }
 
+static int pool_dlclose(void *handle) {
+    (void)handle;
+    return -1;
+}
+
 /* The bootstrap count is volatile and the errno saved: dlsym changes it. */
 static void *look_up(const char *name) {
     int saved = errno;
@@ -128,8 +143,8 @@ static void find_free(void) {
 
 static void find(const char *name, void *f);
 
-/* One function a symbol that stands in the table until it has been looked up. A symbol that
- * nobody behind us has answers as out of memory does. */
+/* One function a symbol that stands in the table until it has been looked up. For a symbol that
+ * nobody behind us has, the pool answers, until it is used up. */
 #define X(name, type, parameters, arguments)                                                   \
     static type first_##name parameters {                                                      \
         if (mt_tls_mine.bootstrap) return pool_##name arguments;                               \

@@ -31,7 +31,8 @@ typedef int mt_phdr_callback(struct dl_phdr_info *info, size_t size, void *conte
     X(malloc_usable_size, size_t, (void *p), (p))                                              \
     X(strdup, char *, (const char *s), (s))                                                    \
     X(strndup, char *, (const char *s, size_t n), (s, n))                                      \
-    X(dl_iterate_phdr, int, (mt_phdr_callback * f, void *context), (f, context))
+    X(dl_iterate_phdr, int, (mt_phdr_callback * f, void *context), (f, context))               \
+    X(dlclose, int, (void *handle), (handle))
 
 typedef struct mt_next {
 #define X(name, type, parameters, arguments) type(*_Atomic name) parameters;

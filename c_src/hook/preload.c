@@ -2,12 +2,16 @@
 #include "preload.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "environment.h"
@@ -45,44 +49,61 @@ static int entry_is_ours(const char *entry) {
            a.st_ino == b.st_ino;
 }
 
+/* One line on stderr, if that takes it at once: neither a full pipe nor one that nobody reads
+ * may stop or kill the program for our sake. */
 static void complain(const char *line) {
     char buffer[256];
-    size_t n = strlen(line);
-    if (n > sizeof buffer - 1) n = sizeof buffer - 1;
+    size_t n = strnlen(line, sizeof buffer - 1);
+    struct pollfd err = {STDERR_FILENO, POLLOUT, 0};
+    struct timespec now = {0, 0};
+    sigset_t pipe, before, pending;
+    int saved = errno;
     memcpy(buffer, line, n);
     buffer[n] = '\n';
-    ssize_t written = write(STDERR_FILENO, buffer, n + 1);
-    (void)written;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    if (poll(&err, 1, 0) == 1 && write(STDERR_FILENO, buffer, n + 1) < 0 && errno == EPIPE &&
+        !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&pipe, NULL, &now);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
 }
 
 static const char *environment_get(const char *name) {
     return secure_getenv(name);
 }
 
+/* Weak: musl has no such thing, and must be able to load us. What it does not catch, and where
+ * it is missing, the tracer's switch does. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                             void *dso_handle) __attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
 static mt_preload start(void) {
     mt_options options = mt_options_read(environment_get, complain);
-    mt_next_start();
     if (mt_tracer_start(&options) != 0) {
         complain("mtrace: no memory for the tables: nothing is traced; set MTRACE_SLOTS lower");
         return MT_PRELOAD_NO_MEMORY;
     }
-    pthread_atfork(NULL, NULL, mt_tracer_stop);
+    if (__register_atfork) __register_atfork(NULL, NULL, mt_tracer_stop, &__dso_handle);
     return MT_PRELOAD_TRACING;
 }
 
-/* A BEAM that dlopens us as a NIF runs this too: then malloc is not ours and no entry names
- * us, and nothing happens. */
+/* A BEAM that dlopens us as a NIF runs this too: then malloc is not ours and no entry names us,
+ * and nothing happens. Everything behind us is looked up in every process: done later, inside
+ * a hook, that would take the loader's lock and the program's dlerror. */
 __attribute__((constructor)) static void begin(void) {
+    mt_next_start();
     bool beam = enif_alloc != NULL;
-    uint32_t mode = mt_options_mode(environment_get);
+    uint64_t mode = mt_options_mode(environment_get);
     if (!beam && mode != MT_MODE_ON) return;
     bool first = mt_malloc_is_ours();
-    mt_options options = mt_options_read(environment_get, NULL);
-    bool listed =
-        beam && !options.children && mt_environment_remove(environ, entry_is_ours) > 0;
-    if (!first) {
-        if (listed) atomic_store(&state, MT_PRELOAD_SHADOWED);
-        return;
-    }
-    atomic_store(&state, mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start());
+    bool listed = mt_environment_count(environ, entry_is_ours) > 0;
+    if (!first && !listed) return;
+    if (beam && listed && !mt_options_read(environment_get, NULL).children)
+        mt_environment_remove(environ, entry_is_ours);
+    if (!first) atomic_store(&state, MT_PRELOAD_SHADOWED);
+    else atomic_store(&state, mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start());
 }

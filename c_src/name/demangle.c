@@ -2,12 +2,39 @@
 #include "demangle.h"
 
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <libiberty/demangle.h>
 
-enum { OPTIONS = DMGL_PARAMS | DMGL_ANSI, MAX_NAME = 16384 };
+/* libiberty was compiled to call glibc's checking variants; a program of musl, which has none,
+ * must be able to load us. */
+#pragma GCC visibility push(hidden)
+int __sprintf_chk(char *to, int flag, size_t room, const char *format, ...);
+int __snprintf_chk(char *to, size_t n, int flag, size_t room, const char *format, ...);
+#pragma GCC visibility pop
+
+int __sprintf_chk(char *to, int flag, size_t room, const char *format, ...) {
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    int n = vsnprintf(to, room, format, arguments);
+    va_end(arguments);
+    return n;
+}
+
+int __snprintf_chk(char *to, size_t n, int flag, size_t room, const char *format, ...) {
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    int written = vsnprintf(to, n < room ? n : room, format, arguments);
+    va_end(arguments);
+    return written;
+}
+
+enum { OPTIONS = DMGL_PARAMS | DMGL_ANSI, MAX_NAME = 16384, MAX_PACKED = 16 };
 
 typedef struct {
     char *out;
@@ -37,13 +64,24 @@ static bool has_absurd_binder(const char *name) {
     return false;
 }
 
+/* A pack expansion makes libiberty search the whole tree of a type for its pack; substitutions
+ * make that tree a graph, and the search exponential in their number, without any output. */
+static bool has_absurd_pack(const char *name) {
+    if (!strstr(name, "Dp") && !strstr(name, "sZ") && !strstr(name, "sP")) return false;
+    int substitutions = 0;
+    for (const char *s = strchr(name, 'S'); s; s = strchr(s + 1, 'S'))
+        substitutions +=
+            s[1] == '_' || (s[1] >= '0' && s[1] <= '9') || (s[1] >= 'A' && s[1] <= 'Z');
+    return substitutions > MAX_PACKED;
+}
+
 static bool print(const char *name, output *o) {
     if (setjmp(o->full)) return false;
     if (name[1] == 'R')
         return !has_absurd_binder(name) && rust_demangle_callback(name, OPTIONS, append, o);
     if (rust_demangle_callback(name, OPTIONS, append, o)) return true;
     o->length = 0;
-    return cplus_demangle_v3_callback(name, OPTIONS, append, o);
+    return !has_absurd_pack(name) && cplus_demangle_v3_callback(name, OPTIONS, append, o);
 }
 
 size_t mt_demangle(const char *name, char *out, size_t room) {

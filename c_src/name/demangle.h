@@ -2,9 +2,9 @@
  * them, by libiberty.
  *
  * Names come from other people's files and may be hostile. libiberty would print 151 MB for a
- * name of 219 bytes, and not end at all for some of Rust's; here a name's output is cut at the
- * caller's room, and Rust names with absurd binders are refused. It may use some 400 KiB of
- * stack: call it on a thread that has a megabyte.
+ * name of 219 bytes, and not end at all for others; here a name's output is cut at the caller's
+ * room, and names with absurd binders (Rust) or packs (C++) are refused. It may use some 400
+ * KiB of stack: call it on a thread that has a megabyte.
  */
 #ifndef MT_NAME_DEMANGLE_H
 #define MT_NAME_DEMANGLE_H

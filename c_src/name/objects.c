@@ -26,13 +26,26 @@ static const char *path_of(mt_arena *arena, const struct dl_phdr_info *info) {
     return mt_arena_string(arena, path);
 }
 
+/* A note need not be loaded, whatever its header says: only what lies in the file's part of a
+ * readable segment surely is. */
+static bool is_loaded(const struct dl_phdr_info *info, const ElfW(Phdr) * note) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_R) || note->p_vaddr < p->p_vaddr)
+            continue;
+        uint64_t offset = note->p_vaddr - p->p_vaddr;
+        if (offset <= p->p_filesz && note->p_memsz <= p->p_filesz - offset) return true;
+    }
+    return false;
+}
+
 /* The loader holds its lock meanwhile: the notes that are read here stay mapped. */
 static void identify(mt_object *object, const struct dl_phdr_info *info) {
     mt_elf_identity *id = &object->identity;
     id->headers = mt_elf_hash_headers(info->dlpi_phdr, info->dlpi_phnum);
     for (int i = 0; i < info->dlpi_phnum && !id->build_id_bytes; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_NOTE)
+        if (p->p_type == PT_NOTE && is_loaded(info, p))
             mt_elf_build_id((const void *)(object->base + p->p_vaddr), p->p_memsz, id);
     }
 }

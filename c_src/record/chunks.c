@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "real.h"
+
 enum { EMPTY = 0, BUSY = 1, LIVE = 2, DEAD = 3, STATE = 3 };
 
 #define ADDRESS      0x0000fffffffffff8ull
@@ -36,6 +38,8 @@ int mt_chunks_init(mt_chunks *table, uint32_t slots) {
     table->word = (_Atomic uint64_t *)(memory + sets * MT_CELLS * sizeof(mt_cell));
     table->shift = 64 - (uint32_t)__builtin_ctz(sets);
     table->sets = sets;
+    atomic_store(&table->now.taken, 0);
+    atomic_store(&table->now.full, 0);
     return 0;
 }
 
@@ -73,6 +77,8 @@ static void read_fields(const mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
     chunk->address = tag & ADDRESS;
     chunk->size = load(&cell->size);
     chunk->born_ns = load(&cell->born_ns);
+    chunk->p = mt_real_of(load(&cell->p));
+    chunk->weight = mt_real_of(load(&cell->weight));
     chunk->site = atomic_load_explicit(&cell->site, memory_order_relaxed);
 }
 
@@ -81,6 +87,8 @@ static void write_fields(mt_cell *cell, const mt_chunk *chunk) {
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&cell->size, chunk->size, memory_order_relaxed);
     atomic_store_explicit(&cell->born_ns, chunk->born_ns, memory_order_relaxed);
+    atomic_store_explicit(&cell->p, mt_real_bits(chunk->p), memory_order_relaxed);
+    atomic_store_explicit(&cell->weight, mt_real_bits(chunk->weight), memory_order_relaxed);
     atomic_store_explicit(&cell->site, chunk->site, memory_order_relaxed);
 }
 
@@ -92,9 +100,13 @@ int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {
     while ((free_byte = zero_bytes(word)) != 0) {
         int i = __builtin_ctzll(free_byte) / 8; /* the lowest is always a true one */
         uint64_t taken = word | fingerprint(h) << (8 * i);
-        if (atomic_compare_exchange_weak_explicit(&table->word[set], &word, taken,
-                                                  memory_order_acq_rel, memory_order_relaxed))
-            return (int32_t)(set * MT_CELLS) + i;
+        if (!atomic_compare_exchange_weak_explicit(&table->word[set], &word, taken,
+                                                   memory_order_acq_rel, memory_order_relaxed))
+            continue;
+        atomic_fetch_add_explicit(&table->now.taken, 1, memory_order_relaxed);
+        if (!zero_bytes(taken))
+            atomic_fetch_add_explicit(&table->now.full, 1, memory_order_relaxed);
+        return (int32_t)(set * MT_CELLS) + i;
     }
     return -1;
 }
@@ -108,7 +120,11 @@ void mt_chunks_publish(mt_chunks *table, int32_t i, const mt_chunk *chunk) {
 
 void mt_chunks_abandon(mt_chunks *table, int32_t cell) {
     uint64_t byte = 0xffull << (8 * (cell % MT_CELLS));
-    atomic_fetch_and_explicit(&table->word[cell / MT_CELLS], ~byte, memory_order_release);
+    uint64_t before =
+        atomic_fetch_and_explicit(&table->word[cell / MT_CELLS], ~byte, memory_order_release);
+    atomic_fetch_sub_explicit(&table->now.taken, 1, memory_order_relaxed);
+    if (!zero_bytes(before))
+        atomic_fetch_sub_explicit(&table->now.full, 1, memory_order_relaxed);
 }
 
 /* Takes the cell if it is live with this tag's address; a failed exchange may bring the tag of
@@ -195,13 +211,4 @@ void mt_chunks_thin(mt_chunks *table, mt_chunks_keep *keep, mt_chunks_gone *gone
         mt_chunks_abandon(table, i);
         gone(&chunk, context);
     }
-}
-
-uint32_t mt_chunks_taken(const mt_chunks *table) {
-    uint32_t n = 0;
-    for (uint32_t s = 0; s < table->sets; s++) {
-        uint64_t word = load(&table->word[s]);
-        for (; word; word >>= 8) n += (word & 0xff) != 0;
-    }
-    return n;
 }

@@ -1,8 +1,8 @@
 /* chunks: the fixed table of live chunks, indexed by a hash of the chunk's address.
  *
- *              word: a fingerprint a cell, 0 = free       cells (address, size, time, site)
- *   set 0     | 3f | 00 | a1 | 00 | 00 | 00 | 00 | 77 |   | live |      | live | ...  | live |
- *   set 1     | 00 | 00 | 00 | 00 | 00 | 00 | 00 | 00 |   |      |      |      | ...  |      |
+ *              word: a fingerprint a cell, 0 = free       cells (address, size, time, site,
+ * weight) set 0     | 3f | 00 | a1 | 00 | 00 | 00 | 00 | 77 |   | live |      | live | ...  |
+ * live | set 1     | 00 | 00 | 00 | 00 | 00 | 00 | 00 | 00 |   |      |      |      | ...  | |
  *   ...
  *   set 511   | ...                                   |   512 sets of 8 cells: 4096 slots
  *
@@ -43,6 +43,8 @@ typedef struct mt_chunk {
     uint64_t address;
     uint64_t size;    /* bytes asked for */
     uint64_t born_ns; /* CLOCK_MONOTONIC */
+    double p;         /* how likely it was drawn */
+    double weight;    /* how many chunks it stands for: 1 / (p * share of sets that had room) */
     uint32_t site;    /* a row of sites; the record holds one reference to it */
 } mt_chunk;
 
@@ -50,14 +52,20 @@ typedef struct mt_cell {
     _Atomic uint64_t tag; /* version in the 16 highest bits, address, state in the 2 lowest */
     _Atomic uint64_t size;
     _Atomic uint64_t born_ns;
+    _Atomic uint64_t p, weight; /* bits of doubles */
     _Atomic uint32_t site;
-} mt_cell;
+} __attribute__((aligned(64))) mt_cell;
 
 typedef struct mt_chunks {
     uint32_t sets;  /* a power of two */
     uint32_t shift; /* 64 - log2(sets) */
     _Atomic uint64_t *word;
     mt_cell *cell;
+    /* Written by each claim and abandon, hence not beside what every free reads. */
+    struct {
+        _Atomic uint32_t taken; /* cells */
+        _Atomic uint32_t full;  /* sets without a free cell */
+    } __attribute__((aligned(64))) now;
 } mt_chunks;
 
 /* Maps a table of `slots` cells, a power of two >= 8. 0, or -1 without memory. */
@@ -98,8 +106,14 @@ typedef void mt_chunks_gone(const mt_chunk *chunk, void *context);
 void mt_chunks_thin(mt_chunks *table, mt_chunks_keep *keep, mt_chunks_gone *gone,
                     void *context);
 
-/* Cells that are taken; a moment's value where other threads are at work. */
-uint32_t mt_chunks_taken(const mt_chunks *table);
+/* Cells that are taken, and the share of sets that have a free one; a moment's values. */
+static inline uint32_t mt_chunks_taken(const mt_chunks *table) {
+    return atomic_load_explicit(&table->now.taken, memory_order_relaxed);
+}
+static inline double mt_chunks_open_share(const mt_chunks *table) {
+    uint32_t full = atomic_load_explicit(&table->now.full, memory_order_relaxed);
+    return full < table->sets ? (double)(table->sets - full) / table->sets : 1.0 / table->sets;
+}
 
 static inline int32_t mt_chunks_slots(const mt_chunks *table) {
     return (int32_t)(table->sets * MT_CELLS);

@@ -7,31 +7,45 @@
 typedef struct {
     const char *name;
     const char *allowed;
-    uint32_t low, high, fallback;
+    uint64_t low, high, fallback;
+    uint32_t decimals; /* digits that a fraction may have */
     size_t offset;
 } option;
 
 #define FIELD(f) offsetof(mt_options, f)
 
 static const option table[] = {
-    {"MTRACE", "0 (off) or 1 (on)", 0, 1, MT_MODE_UNSET, FIELD(mode)},
-    {"MTRACE_CHILDREN", "0 or 1", 0, 1, 0, FIELD(children)},
-    {"MTRACE_DEPTH", "a number of frames from 2 to 64", 2, MT_DEPTH_MAX, MT_DEPTH,
+    {"MTRACE", "0 (off) or 1 (on)", 0, 1, MT_MODE_UNSET, 0, FIELD(mode)},
+    {"MTRACE_CHILDREN", "0 or 1", 0, 1, 0, 0, FIELD(children)},
+    {"MTRACE_DEPTH", "a number of frames from 2 to 64", 2, MT_DEPTH_MAX, MT_DEPTH, 0,
      FIELD(depth)},
-    {"MTRACE_SLOTS", "a number of chunks from 8 to 16777216", 8, 1u << 24, MT_SLOTS,
+    {"MTRACE_SLOTS", "a number of chunks from 8 to 16777216", 8, 1u << 24, MT_SLOTS, 0,
      FIELD(slots)},
+    {"MTRACE_INTERVAL", "a number of bytes from 0 to 17592186044416", 0, MT_INTERVAL_MAX,
+     MT_ADAPTIVE, 0, FIELD(interval)},
+    {"MTRACE_BUDGET", "a percentage from 0.01 to 100", 100, 1000000, MT_BUDGET_PPM, 4,
+     FIELD(budget_ppm)},
 };
 
-/* A plain decimal number within the bounds, nothing else: no sign, no space, no unit. */
-static bool parse(const option *o, const char *text, uint32_t *value) {
+/* A plain decimal number within the bounds, nothing else: no sign, no space, no unit. What
+ * allows decimals counts in the last of them. */
+static bool parse(const option *o, const char *text, uint64_t *value) {
     uint64_t n = 0;
-    if (*text == '\0' || strlen(text) > 10) return false;
+    int fraction = -1; /* digits after the point, -1: before it */
+    if (*text < '0' || *text > '9' || strlen(text) > 15) return false;
     for (; *text; text++) {
-        if (*text < '0' || *text > '9') return false;
+        if (*text == '.' && fraction < 0 && o->decimals) {
+            fraction = 0;
+            continue;
+        }
+        if (*text < '0' || *text > '9' || fraction == (int)o->decimals) return false;
         n = n * 10 + (uint64_t)(*text - '0');
+        if (fraction >= 0) fraction++;
     }
+    if (fraction == 0) return false;
+    for (int i = fraction < 0 ? 0 : fraction; i < (int)o->decimals; i++) n *= 10;
     if (n < o->low || n > o->high) return false;
-    *value = (uint32_t)n;
+    *value = n;
     return true;
 }
 
@@ -59,27 +73,27 @@ static void refuse(const option *o, const char *value, mt_complain *complain) {
     complain(line);
 }
 
-static uint32_t power_of_two(uint32_t n) {
-    uint32_t p = 1;
+static uint64_t power_of_two(uint64_t n) {
+    uint64_t p = 1;
     while (p < n) p <<= 1;
     return p;
 }
 
-static uint32_t read_one(const option *o, mt_getenv *get, mt_complain *complain) {
-    uint32_t value = o->fallback;
+static uint64_t read_one(const option *o, mt_getenv *get, mt_complain *complain) {
+    uint64_t value = o->fallback;
     const char *text = get(o->name);
     if (text && *text && !parse(o, text, &value) && complain) refuse(o, text, complain);
     return value;
 }
 
-uint32_t mt_options_mode(mt_getenv *get) {
+uint64_t mt_options_mode(mt_getenv *get) {
     return read_one(&table[0], get, NULL);
 }
 
 mt_options mt_options_read(mt_getenv *get, mt_complain *complain) {
     mt_options options;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        uint32_t value = read_one(&table[i], get, complain);
+        uint64_t value = read_one(&table[i], get, complain);
         memcpy((char *)&options + table[i].offset, &value, sizeof value);
     }
     options.slots = power_of_two(options.slots);

@@ -2,9 +2,11 @@
  *
  *   MTRACE           0 switches tracing off, 1 switches it on in a program that is no BEAM
  *   MTRACE_CHILDREN  1 leaves our entry of LD_PRELOAD to the programs that a BEAM starts
- *   MTRACE_DEPTH     frames kept of a stack, 2 to MT_DEPTH_MAX (32)
- *   MTRACE_SLOTS     chunks that the table can hold, 8 to 16777216 (4096); rounded up to a
- *                    power of two
+ *   MTRACE_INTERVAL  mean cost between two draws of the sampler in bytes, 0 to 2^44: then it
+ * does not adapt; 0 draws everything MTRACE_BUDGET    per cent of a thread's time for
+ * recording, 0.01 to 100 (1); at most four decimals MTRACE_DEPTH     frames kept of a stack, 2
+ * to MT_DEPTH_MAX (32) MTRACE_SLOTS     chunks that the table can hold, 8 to 16777216 (4096);
+ * rounded up to a power of two
  *
  * Values are read once, by the constructor, with secure_getenv: a setuid program sees the
  * defaults. A value that makes no sense leaves the default and is named in one line on
@@ -16,13 +18,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MT_DEPTH_MAX = 64, MT_DEPTH = 32, MT_SLOTS = 4096 };
+enum { MT_DEPTH_MAX = 64, MT_DEPTH = 32, MT_SLOTS = 4096, MT_BUDGET_PPM = 10000 };
+
+#define MT_INTERVAL_MAX ((uint64_t)1 << 44)
+#define MT_ADAPTIVE     UINT64_MAX
 
 typedef struct mt_options {
-    uint32_t mode;     /* MTRACE: MT_MODE_* */
-    uint32_t children; /* MTRACE_CHILDREN: 0 or 1 */
-    uint32_t depth;    /* MTRACE_DEPTH */
-    uint32_t slots;    /* MTRACE_SLOTS, a power of two */
+    uint64_t mode;       /* MTRACE: MT_MODE_* */
+    uint64_t children;   /* MTRACE_CHILDREN: 0 or 1 */
+    uint64_t depth;      /* MTRACE_DEPTH */
+    uint64_t slots;      /* MTRACE_SLOTS, a power of two */
+    uint64_t interval;   /* MTRACE_INTERVAL, or MT_ADAPTIVE */
+    uint64_t budget_ppm; /* MTRACE_BUDGET in millionths */
 } mt_options;
 
 enum { MT_MODE_OFF = 0, MT_MODE_ON = 1, MT_MODE_UNSET = 2 };
@@ -34,7 +41,7 @@ typedef const char *mt_getenv(const char *name);
 typedef void mt_complain(const char *line);
 
 /* MTRACE alone: cheap enough for every process that inherits the preload. Never complains. */
-uint32_t mt_options_mode(mt_getenv *get);
+uint64_t mt_options_mode(mt_getenv *get);
 
 /* The whole table. Each refused value is complained about once; `complain` may be NULL.
  * Allocates nothing; any thread. */

@@ -9,28 +9,36 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "real.h"
+
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 
-#define REFERENCE  4ull
-#define REFERENCES 0x00000000fffffffcull
+#define CHUNK_UNITS 1048576.0
+#define BYTE_UNITS  16.0
+#define REFERENCE   4ull
+#define REFERENCES  0x00000000fffffffcull
 
 int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
-    size_t words = (size_t)rows * (sizeof(uint64_t) + sizeof(uint32_t));
-    size_t bytes = words + (size_t)rows * depth * sizeof(uintptr_t);
+    size_t sums = (rows + 1) * sizeof(mt_site_sums), stacks, bytes;
+    size_t words = sums + (size_t)rows * (sizeof(uint64_t) + sizeof(uint32_t));
+    if (__builtin_mul_overflow((size_t)rows, depth * sizeof(uintptr_t), &stacks) ||
+        __builtin_add_overflow(words, stacks, &bytes))
+        return -1;
     char *memory =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return -1;
     sites->rows = rows;
     sites->depth = depth;
     sites->bytes = bytes;
-    sites->key = (_Atomic uint64_t *)memory;
-    sites->frames = (_Atomic uint32_t *)(memory + rows * sizeof(uint64_t));
+    sites->sums = (mt_site_sums *)memory;
+    sites->key = (_Atomic uint64_t *)(memory + sums);
+    sites->frames = (_Atomic uint32_t *)(memory + sums + rows * sizeof(uint64_t));
     sites->stack = (_Atomic uintptr_t *)(memory + words);
     return 0;
 }
 
 void mt_sites_fini(mt_sites *sites) {
-    munmap((void *)sites->key, sites->bytes);
+    munmap(sites->sums, sites->bytes);
     sites->rows = 0;
 }
 
@@ -71,10 +79,37 @@ static bool seize(_Atomic uint64_t *key, bool evict) {
                          key, &k, WRITING, memory_order_acquire, memory_order_relaxed);
 }
 
+/* A sum of doubles in a word. Other threads may add at the same time: the loop ends for each
+ * as soon as it is the one that succeeds. */
+static void add(_Atomic uint64_t *sum, double x) {
+    uint64_t bits = atomic_load_explicit(sum, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(sum, &bits,
+                                                  mt_real_bits(mt_real_of(bits) + x),
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+static void move_word(_Atomic uint64_t *from, _Atomic uint64_t *to) {
+    uint64_t bits = atomic_exchange_explicit(from, 0, memory_order_relaxed);
+    if (bits && to) add(to, mt_real_of(bits));
+}
+
+/* Empties the sums of a row, into the row of those evicted if there is one. */
+static void move_sums(mt_site_sums *from, mt_site_sums *to) {
+    move_word(&from->allocated, to ? &to->allocated : NULL);
+    move_word(&from->allocated_bytes, to ? &to->allocated_bytes : NULL);
+    move_word(&from->allocated_variance, to ? &to->allocated_variance : NULL);
+    move_word(&from->allocated_bytes_variance, to ? &to->allocated_bytes_variance : NULL);
+    atomic_store_explicit(&from->peak_bytes, 0, memory_order_relaxed);
+}
+
 /* The fence orders the stores after the row stopped being READY (see chunks.c). */
 static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames,
                  uint64_t h32) {
     atomic_thread_fence(memory_order_release);
+    mt_real_environment saved = mt_real_enter();
+    move_sums(&sites->sums[row], &sites->sums[sites->rows]);
+    mt_real_leave(saved);
     _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
     for (uint32_t i = 0; i < frames; i++)
         atomic_store_explicit(&own[i], (uintptr_t)stack[i], memory_order_relaxed);
@@ -107,6 +142,58 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
 
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
     atomic_fetch_sub_explicit(&sites->key[row], REFERENCE, memory_order_release);
+}
+
+void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
+    mt_site_sums *sums = &sites->sums[row];
+    double w = 1 / p, x = (double)size;
+    add(&sums->allocated, w);
+    add(&sums->allocated_bytes, w * x);
+    if (p == 1) return;
+    add(&sums->allocated_variance, w * (w - 1));
+    add(&sums->allocated_bytes_variance, w * (w - 1) * x * x);
+}
+
+/* The same weight and size give the same integers, whichever the sign. */
+void mt_sites_live(mt_sites *sites, uint32_t row, int sign, double weight, uint64_t size) {
+    mt_site_sums *sums = &sites->sums[row];
+    int64_t bytes = sign * (int64_t)(weight * (double)size * BYTE_UNITS);
+    atomic_fetch_add_explicit(&sums->live, sign * (int64_t)(weight * CHUNK_UNITS),
+                              memory_order_relaxed);
+    int64_t now =
+        atomic_fetch_add_explicit(&sums->live_bytes, bytes, memory_order_relaxed) + bytes;
+    int64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
+    while (now > peak &&
+           !atomic_compare_exchange_weak_explicit(&sums->peak_bytes, &peak, now,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+static double real(const _Atomic uint64_t *sum) {
+    return mt_real_of(atomic_load_explicit(sum, memory_order_relaxed));
+}
+
+mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
+    const mt_site_sums *s = &sites->sums[row];
+    return (mt_site_totals){
+        .live = (double)atomic_load_explicit(&s->live, memory_order_relaxed) / CHUNK_UNITS,
+        .live_bytes =
+            (double)atomic_load_explicit(&s->live_bytes, memory_order_relaxed) / BYTE_UNITS,
+        .peak_bytes =
+            (double)atomic_load_explicit(&s->peak_bytes, memory_order_relaxed) / BYTE_UNITS,
+        .allocated = real(&s->allocated),
+        .allocated_bytes = real(&s->allocated_bytes),
+        .allocated_variance = real(&s->allocated_variance),
+        .allocated_bytes_variance = real(&s->allocated_bytes_variance),
+    };
+}
+
+void mt_sites_reset(mt_sites *sites) {
+    for (uint32_t row = 0; row <= sites->rows; row++) {
+        if (row < sites->rows && seize(&sites->key[row], 1))
+            atomic_store_explicit(&sites->key[row], FREE, memory_order_release);
+        move_sums(&sites->sums[row], NULL);
+    }
 }
 
 uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, uint32_t max) {

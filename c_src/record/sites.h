@@ -12,7 +12,19 @@
  * insert the same new stack at the same moment make two rows of it: whoever sums up by site
  * compares stacks, not row numbers.
  *
- * Any thread, hooks too: nothing blocks, spins, allocates or makes a system call.
+ * Beside its stack a row keeps estimates of what was allocated from it:
+ *
+ *   live        the sum of the weights of its chunks in the table
+ *   allocated   the sum of 1/p over all that were drawn, recorded or not; since the row was
+ *               made, the start, or the last reset
+ *   peak        the largest value of live: a maximum of estimates, so rather too high
+ *
+ * and for allocated its variance, the sum of (1/p)(1/p - 1)x². That of live, the sum of
+ * w(w - 1)x², follows from the chunks of a snapshot. Freed is allocated less live. The totals
+ * of rows that were evicted are added up in one more row, at index `rows`.
+ *
+ * Any thread, hooks too: nothing blocks, allocates or makes a system call. Sums of doubles are
+ * added with compare-and-swap. Floating point: between mt_real_enter and mt_real_leave.
  */
 #ifndef MT_RECORD_SITES_H
 #define MT_RECORD_SITES_H
@@ -23,6 +35,21 @@
 
 enum { MT_SITES_WINDOW = 64 };
 
+/* Live sums are integers, in units of 2^-20 chunks and 2^-4 bytes, so that what is added and
+ * taken away again leaves nothing; the others are bits of doubles. */
+typedef struct mt_site_sums {
+    _Atomic int64_t live, live_bytes;
+    _Atomic int64_t peak_bytes;
+    _Atomic uint64_t allocated, allocated_bytes;
+    _Atomic uint64_t allocated_variance, allocated_bytes_variance;
+} __attribute__((aligned(64))) mt_site_sums;
+
+typedef struct mt_site_totals {
+    double live, live_bytes, peak_bytes;
+    double allocated, allocated_bytes;
+    double allocated_variance, allocated_bytes_variance;
+} mt_site_totals;
+
 typedef struct mt_sites {
     uint32_t rows;  /* a power of two */
     uint32_t depth; /* frames a row can hold */
@@ -30,6 +57,7 @@ typedef struct mt_sites {
     _Atomic uint64_t *key;
     _Atomic uint32_t *frames; /* how many frames the row has */
     _Atomic uintptr_t *stack; /* rows * depth */
+    mt_site_sums *sums;       /* rows + 1 */
 } mt_sites;
 
 /* Maps a table of `rows` rows (a power of two). 0, or -1 without memory. */
@@ -43,6 +71,18 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
 
 /* Gives one reference back. */
 void mt_sites_drop(mt_sites *sites, uint32_t row);
+
+/* Adds a chunk that was drawn with probability p. The row is held. */
+void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size);
+
+/* Adds (sign 1) or takes away (-1) a recorded chunk of this weight. The row is held. */
+void mt_sites_live(mt_sites *sites, uint32_t row, int sign, double weight, uint64_t size);
+
+/* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */
+mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row);
+
+/* Forgets rows without references and all totals. */
+void mt_sites_reset(mt_sites *sites);
 
 /* Copies at most `max` frames of a row to which somebody holds a reference; returns how many.
  * See mt_chunks_peek for how a reader makes sure of that. */

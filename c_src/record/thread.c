@@ -6,6 +6,9 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 /* A thread whose first allocation comes from a destructor meets ours a round later, hence not
  * the very last round. */
@@ -23,14 +26,25 @@ static _Atomic uint64_t shared[MT_COUNT_N];
 static pthread_key_t key;
 static atomic_bool have_key;
 
+/* Not mmap itself: the program may have one of its own, which allocates. */
+static void *map(size_t bytes) {
+#if defined SYS_mmap2
+    long p = syscall(SYS_mmap2, NULL, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#else
+    long p = syscall(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                     -1, 0);
+#endif
+    return p == -1 ? NULL : (void *)p;
+}
+
 /* The i-th slab, mapped if need be; NULL without memory. The pointer is published with
  * release so that whoever acquires it finds the mapping zeroed. */
 static slab *slab_at(int i) {
     slab *s = atomic_load_explicit(&slabs[i], memory_order_acquire);
     if (s) return s;
-    slab *fresh =
-        mmap(NULL, sizeof *fresh, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (fresh == MAP_FAILED) return NULL;
+    slab *fresh = map(sizeof *fresh);
+    if (!fresh) return NULL;
     if (atomic_compare_exchange_strong_explicit(&slabs[i], &s, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
         return fresh;
@@ -52,6 +66,7 @@ static mt_thread *claim(slab *s) {
 
 /* Release: our counts are visible to the next owner. */
 static void give_back(mt_thread *block) {
+    __atomic_store_n(&block->tid, 0, __ATOMIC_RELAXED);
     for (int i = 0; i < SLABS; i++) {
         slab *s = atomic_load_explicit(&slabs[i], memory_order_acquire);
         if (!s) return;
@@ -66,9 +81,9 @@ static void give_back(mt_thread *block) {
 /* Runs once in each round of destructors; we let go in the last but one. */
 static void leave(void *block) {
     if (++mt_tls_mine.leaving < LAST_ROUND) {
-        mt_tls_mine.guard++;
+        mt_tls_mine.quiet++;
         int failed = pthread_setspecific(key, block);
-        mt_tls_mine.guard--;
+        mt_tls_mine.quiet--;
         if (!failed) return;
     }
     mt_tls_mine.leaving = LAST_ROUND;
@@ -83,23 +98,65 @@ int mt_thread_start(void) {
     return 0;
 }
 
-mt_thread *mt_thread_adopt(void) {
-    if (mt_tls_mine.leaving >= LAST_ROUND) return NULL;
-    int saved = errno;
+/* A seed that differs from thread to thread and from run to run. */
+static uint64_t mix(uint64_t x) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    x ^= (uint64_t)t.tv_nsec << 32 ^ (uint64_t)t.tv_sec;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull; /* splitmix64 (Steele et al., OOPSLA 2014) */
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+/* Blocks whose threads are gone without having given them up: whoever takes the number away
+ * gives the block back. One whose number another thread of this process got stays taken. */
+static void reclaim(slab *s) {
+    for (int i = 0; i < BLOCKS; i++) {
+        int32_t *number = &s->block[i].tid, tid = __atomic_load_n(number, __ATOMIC_RELAXED);
+        if (tid == 0 || syscall(SYS_tgkill, getpid(), tid, 0) == 0 || errno != ESRCH) continue;
+        if (__atomic_compare_exchange_n(number, &tid, 0, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED))
+            give_back(&s->block[i]);
+    }
+}
+
+/* Before one more slab is mapped the others are searched for blocks that were left behind. */
+static mt_thread *claim_any(void) {
     mt_thread *block = NULL;
     for (int i = 0; i < SLABS && !block; i++) {
-        slab *s = slab_at(i);
-        if (!s) break;
-        block = claim(s);
-    }
-    if (block) {
-        mt_tls_mine.block = block; /* first: pthread_setspecific may call calloc */
-        if (atomic_load_explicit(&have_key, memory_order_relaxed)) {
-            mt_tls_mine.guard++;
-            pthread_setspecific(key, block);
-            mt_tls_mine.guard--;
+        bool mapped = atomic_load_explicit(&slabs[i], memory_order_relaxed) != NULL;
+        for (int k = 0; !mapped && k < i && !block; k++) {
+            slab *older = atomic_load_explicit(&slabs[k], memory_order_acquire);
+            reclaim(older);
+            block = claim(older);
         }
+        slab *s = block ? NULL : slab_at(i);
+        if (s) block = claim(s);
+        else break;
     }
+    return block;
+}
+
+static void make_mine(mt_thread *block) {
+    __atomic_store_n(&block->tid, (int32_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
+    block->credit.random ^= mix((uintptr_t)block);
+    block->known = (mt_walk_stack){0, 0};
+    mt_tls_mine.block = block; /* first: pthread_setspecific may call calloc */
+    if (!atomic_load_explicit(&have_key, memory_order_relaxed)) return;
+    mt_tls_mine.quiet++;
+    pthread_setspecific(key, block);
+    mt_tls_mine.quiet--;
+}
+
+/* A thread that found no block once does not look again. */
+mt_thread *mt_thread_adopt(void) {
+    if (mt_tls_mine.leaving >= LAST_ROUND || mt_tls_mine.adopting) return NULL;
+    int saved = errno;
+    mt_tls_mine.adopting = 1;
+    mt_thread *block = claim_any();
+    if (block) make_mine(block);
+    else mt_tls_mine.leaving = LAST_ROUND;
+    mt_tls_mine.adopting = 0;
     errno = saved;
     return block;
 }
@@ -117,6 +174,14 @@ void mt_thread_sum(uint64_t total[MT_COUNT_N]) {
         for (int b = 0; b < BLOCKS; b++)
             for (int c = 0; c < MT_COUNT_N; c++)
                 total[c] += atomic_load_explicit(&s->block[b].count[c], memory_order_relaxed);
+    }
+}
+
+void mt_thread_each(void (*f)(mt_thread *block)) {
+    for (int i = 0; i < SLABS; i++) {
+        slab *s = atomic_load_explicit(&slabs[i], memory_order_acquire);
+        if (!s) return;
+        for (int b = 0; b < BLOCKS; b++) f(&s->block[b]);
     }
 }
 

@@ -1,9 +1,9 @@
 /* thread: what belongs to one thread: its guard, its counters, its scratch space.
  *
- *   thread-local storage (16 bytes)        slabs of blocks, mapped, never unmapped
+ *   thread-local storage (32 bytes)        slabs of blocks, mapped, never unmapped
  *   +-----------------------------+        +-------+-------+-------+-- --+
  *   | block ──────────────────────┼──────▶ | block | block | block | ... |  64 to a slab
- *   | guard  leaving              |        +-------+-------+-------+-- --+
+ *   | guard, quiet, leaving, ...  |        +-------+-------+-------+-- --+
  *   +-----------------------------+          a bit a block says whether a thread has it
  *
  * A block belongs to one thread at a time, which alone writes it. When the thread ends, the
@@ -11,8 +11,15 @@
  * the exact number of calls that ended before the sum was begun, and nothing needs folding.
  *
  * The block is given up in a late round of thread-specific destructors: destructors of other
- * libraries allocate after ours. What a thread still does after that, or with all
- * 65,536 blocks taken, is counted in one shared row of atomics and not recorded.
+ * libraries allocate after ours. What a thread still does after that, or with all 65,536
+ * blocks taken, is counted in one shared row of atomics and not recorded. A thread that got its
+ * block too late to give it up leaves it behind; it is found by the thread's number when more
+ * blocks are needed.
+ *
+ * While a chunk is being recorded the thread's guard is up: what allocates meanwhile is counted
+ * and not recorded. A guard holds the stack pointer of whoever raised it: if a signal handler
+ * or an exception jumped out of there, the thread is found above it one day, and the guard is
+ * void.
  *
  * Any function here may be called by a hook. None of them takes a lock or allocates through
  * the malloc family; errno is kept.
@@ -26,6 +33,8 @@
 #include <stdint.h>
 
 #include "options.h"
+#include "sampler.h"
+#include "walk.h"
 
 /* Counters: the calls of the malloc family, then what became of the allocations. */
 #define MT_COUNTS(X)                                                                           \
@@ -45,7 +54,8 @@
     X(strdup)                                                                                  \
     X(strndup)                                                                                 \
     X(recorded)    /* put into the table */                                                    \
-    X(ignored)     /* not put into the table: no cell, no site, no block, nested in a hook */  \
+    X(ignored)     /* drawn, but not put into the table: no cell, no site, no block */         \
+    X(thinned)     /* taken out of the table again to make room */                             \
     X(missed_free) /* records that ended because their address was handed out again */
 
 typedef enum mt_count {
@@ -59,17 +69,24 @@ typedef enum mt_count {
 enum { MT_OWN_FRAMES = 8 };
 
 typedef struct mt_thread {
+    mt_credit credit;
     _Atomic uint64_t count[MT_COUNT_N];
+    mt_walk_stack known;
+    int32_t tid;                               /* the thread that has it */
     void *stack[MT_DEPTH_MAX + MT_OWN_FRAMES]; /* the stack that is being captured */
 } __attribute__((aligned(64))) mt_thread;
 
 /* Volatile: the compiler knows malloc and dlsym as functions that call nothing of ours
  * (attribute leaf) and would drop the stores around them. */
 typedef struct mt_tls {
-    mt_thread *block;
-    volatile uint16_t guard;    /* > 0: count and forget, but record nothing */
-    volatile uint8_t leaving;   /* rounds of destructors that have passed */
-    volatile uint8_t bootstrap; /* > 0: this thread is looking up the allocator behind us */
+    mt_thread *block; /* NULL where nothing is traced: then every hook takes its slow path */
+    volatile uintptr_t guard_sp;    /* not 0: a chunk is being recorded, by a function here */
+    volatile uintptr_t callback_sp; /* not 0: in a callback where no stack can be taken */
+    volatile uint16_t quiet;        /* > 0: other work of ours */
+    volatile uint8_t leaving;       /* rounds of destructors that have passed */
+    volatile uint8_t bootstrap;     /* > 0: this thread is looking up the allocator behind us */
+    volatile uint8_t adopting;      /* 1: it is getting its block */
+    volatile uint8_t seen;          /* 1: it came through our malloc */
 } mt_tls;
 
 extern __thread mt_tls mt_tls_mine
@@ -90,16 +107,25 @@ static inline mt_thread *mt_thread_mine(void) {
 /* Counts in the shared row. */
 void mt_thread_count_shared(mt_count which);
 
-/* Relaxed load and store suffice: one writer, and readers need only some recent value. */
-static inline void mt_thread_count(mt_count which) {
-    mt_thread *block = mt_thread_mine();
-    if (__builtin_expect(block == NULL, 0)) {
-        mt_thread_count_shared(which);
-        return;
-    }
+/* One writer, and readers need only some recent value. Where one instruction adds to memory, a
+ * signal handler that counts in between loses nothing. */
+static inline void mt_thread_bump(mt_thread *block, mt_count which) {
+#if defined __x86_64__
+    __asm__("addq $1, %0" : "+m"(block->count[which])::"cc");
+#else
     uint64_t n = atomic_load_explicit(&block->count[which], memory_order_relaxed);
     atomic_store_explicit(&block->count[which], n + 1, memory_order_relaxed);
+#endif
 }
+
+static inline void mt_thread_count(mt_count which) {
+    mt_thread *block = mt_thread_mine();
+    if (__builtin_expect(block != NULL, 1)) mt_thread_bump(block, which);
+    else mt_thread_count_shared(which);
+}
+
+/* Calls `f` with every block that a thread has or had. Not for hooks. */
+void mt_thread_each(void (*f)(mt_thread *block));
 
 /* Adds up all threads, past ones too. Any thread; takes about 20 ns a block. */
 void mt_thread_sum(uint64_t total[MT_COUNT_N]);

@@ -2,11 +2,14 @@
 #include "tracer.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "real.h"
 #include "unwind.h"
 
-mt_tracer mt_tracer_state;
+mt_tracer mt_tracer_state = {.thinning = ATOMIC_FLAG_INIT};
 
 #define tracer (&mt_tracer_state)
 
@@ -16,69 +19,201 @@ uint64_t mt_tracer_now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static atomic_bool *switch_page(void) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+#ifdef MADV_WIPEONFORK
+    int saved = errno;
+    madvise(p, page, MADV_WIPEONFORK);
+    errno = saved;
+#endif
+    return p;
+}
+
+/* Rows hold the largest depth, so that it can be changed; what is not used is not touched. */
 int mt_tracer_start(const mt_options *options) {
     tracer->options = *options;
-    if (mt_chunks_init(&tracer->chunks, options->slots) != 0) return -1;
-    if (mt_sites_init(&tracer->sites, options->slots, options->depth) != 0) {
+    atomic_store(&tracer->depth, (uint32_t)options->depth);
+    if (mt_chunks_init(&tracer->chunks, (uint32_t)options->slots) != 0) return -1;
+    if (mt_sites_init(&tracer->sites, (uint32_t)options->slots, MT_DEPTH_MAX) != 0) {
         mt_chunks_fini(&tracer->chunks);
         return -1;
     }
-    mt_thread_start();
-    mt_unwind_start();
-    atomic_store(&tracer->on, true);
+    atomic_bool *on = switch_page();
+    if (!on) return -1;
+    mt_sampler_configure(&tracer->sampler, options->interval, (uint32_t)options->budget_ppm);
+    bool keys = mt_thread_start() == 0; /* libunwind would take the program's own without one */
+    mt_unwind_start(true, keys);
+    atomic_store(on, true);
+    atomic_store(&tracer->on, on);
     return 0;
 }
 
+/* The only thread there is takes its slow path from now on, which passes through. */
 void mt_tracer_stop(void) {
-    atomic_store(&tracer->on, false);
+    if (mt_tracer_on()) atomic_store(atomic_load(&tracer->on), false);
+    mt_tls_mine.block = NULL;
+}
+
+static bool is_odd(uint64_t address) {
+    return (address & MT_ODD_BITS) != 0;
+}
+
+/* What a record leaves when it ends, whoever ended it. */
+static void account_end(const mt_chunk *chunk) {
+    mt_real_environment saved = mt_real_enter();
+    mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
+    mt_real_leave(saved);
+    mt_sites_drop(&tracer->sites, chunk->site);
+    if (is_odd(chunk->address))
+        atomic_fetch_sub_explicit(&tracer->odd.count, 1, memory_order_relaxed);
 }
 
 static void end(int32_t cell, const mt_chunk *chunk) {
-    mt_sites_drop(&tracer->sites, chunk->site);
+    account_end(chunk);
     mt_chunks_abandon(&tracer->chunks, cell);
 }
 
-/* The stack goes into the thread's block, not onto the program's stack, which may be small. */
-static bool fill(mt_thread *block, int32_t cell, mt_chunk *chunk, void *hook, void *from) {
-    void **stack;
-    uint32_t frames = mt_unwind(block->stack, tracer->options.depth, hook, from, &stack);
-    int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
-    if (site < 0) {
-        mt_chunks_abandon(&tracer->chunks, cell);
+typedef struct {
+    mt_credit *credit; /* for random numbers */
+    uint64_t interval; /* the new one */
+    uint64_t thinned;
+} thinning;
+
+/* Keeps a chunk as if it had been drawn at the new interval in the first place. */
+static bool keep(mt_chunk *chunk, void *context) {
+    thinning *t = context;
+    double p = mt_sampler_probability(chunk->size, t->interval);
+    if (p >= chunk->p) return true;
+    double r = p / chunk->p;
+    if ((double)(mt_sampler_random(t->credit) >> 11) >= r * 9007199254740992.0) {
+        t->thinned++;
         return false;
     }
-    chunk->site = (uint32_t)site;
-    chunk->born_ns = mt_tracer_now();
-    mt_chunks_publish(&tracer->chunks, cell, chunk);
+    mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
+    chunk->p = p;
+    chunk->weight /= r;
+    mt_sites_live(&tracer->sites, chunk->site, 1, chunk->weight, chunk->size);
     return true;
 }
 
+static void gone(const mt_chunk *chunk, void *context) {
+    (void)context;
+    account_end(chunk);
+}
+
+/* One thread at a time; who comes second goes on with its own work. */
+static void make_room(mt_thread *block) {
+    if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
+    uint64_t from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+    if (mt_sampler_double(&tracer->sampler, from)) {
+        thinning t = {.credit = &block->credit};
+        t.interval = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+        mt_chunks_thin(&tracer->chunks, keep, gone, &t);
+        uint64_t n =
+            atomic_load_explicit(&block->count[MT_COUNT_thinned], memory_order_relaxed);
+        atomic_store_explicit(&block->count[MT_COUNT_thinned], n + t.thinned,
+                              memory_order_relaxed);
+    }
+    atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
+}
+
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
-static void end_missed(uint64_t address) {
+static void end_missed(mt_thread *block, uint64_t address) {
     mt_chunk old;
     int32_t cell = mt_chunks_take(&tracer->chunks, address, &old);
     if (cell < 0) return;
     end(cell, &old);
-    mt_thread_count(MT_COUNT_missed_free);
+    mt_thread_bump(block, MT_COUNT_missed_free);
 }
 
-void mt_tracer_record(void *p, size_t size, void *hook, void *from) {
-    if (!p) return;
-    mt_chunk chunk = {.address = (uintptr_t)p, .size = size};
-    end_missed(chunk.address);
-    mt_thread *block = mt_thread_mine();
+static bool put(int32_t site, const mt_chunk *chunk) {
+    double open = mt_chunks_open_share(&tracer->chunks);
+    int32_t cell = mt_chunks_claim(&tracer->chunks, chunk->address);
+    if (cell < 0) return false;
+    mt_chunk full = *chunk;
+    full.site = (uint32_t)site;
+    full.weight = 1 / (full.p * open);
+    if (is_odd(full.address))
+        atomic_fetch_add_explicit(&tracer->odd.count, 1, memory_order_relaxed);
+    mt_sites_live(&tracer->sites, full.site, 1, full.weight, full.size);
+    mt_chunks_publish(&tracer->chunks, cell, &full);
+    return true;
+}
+
+bool mt_tracer_record_stack(mt_thread *block, void *p, size_t size, double probability,
+                            void *const *stack, uint32_t frames, uint64_t now_ns) {
+    mt_chunk chunk = {
+        .address = (uintptr_t)p, .size = size, .born_ns = now_ns, .p = probability};
+    end_missed(block, chunk.address);
+    int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false;
-    if (block && mt_tls_mine.guard == 0) {
-        int32_t cell = mt_chunks_claim(&tracer->chunks, chunk.address);
-        if (cell >= 0) {
-            int saved = errno;
-            mt_tls_mine.guard = 1;
-            recorded = fill(block, cell, &chunk, hook, from);
-            mt_tls_mine.guard = 0;
-            errno = saved;
-        }
+    if (site >= 0) {
+        mt_sites_allocated(&tracer->sites, (uint32_t)site, probability, size);
+        recorded = put(site, &chunk);
+        if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
     }
-    mt_thread_count(recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
+    mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
+    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
+    if (mt_chunks_taken(&tracer->chunks) > slots / 4 * 3) make_room(block);
+    return recorded;
+}
+
+/* True while what raised a guard has not returned. A guard that was jumped out of is found
+ * below the stack pointer, on the stack that the thread is known to have; elsewhere (an
+ * alternate signal stack) nobody can tell. */
+static bool holds(volatile uintptr_t *guard, const mt_thread *block, uintptr_t sp) {
+    uintptr_t raised = *guard, lo = block->known.lo, hi = block->known.hi;
+    if (raised == 0) return false;
+    if (sp < raised || raised < lo || sp >= hi) return true;
+    *guard = 0;
+    return false;
+}
+
+bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
+    mt_thread *block = mt_thread_mine();
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+    mt_thread_count(which);
+    if (mt_tls_mine.quiet) return false;
+    if (block && holds(&mt_tls_mine.guard_sp, block, sp)) return false;
+    if (!block || holds(&mt_tls_mine.callback_sp, block, sp)) {
+        mt_thread_count(MT_COUNT_ignored);
+        return false;
+    }
+    mt_real_environment saved = mt_real_enter();
+    bool drawn = mt_sampler_draw(&tracer->sampler, &block->credit, size, &draw->p);
+    mt_real_leave(saved);
+    if (!drawn) return false;
+    mt_tls_mine.guard_sp = sp;
+    draw->begin_ns = mt_tracer_now();
+    return true;
+}
+
+/* Where everything is drawn, room would be wasted on every chunk and no free saved a look. */
+bool mt_tracer_aligns(void) {
+    return !atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed) ||
+           atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed) != 0;
+}
+
+/* The stack goes into the thread's block, not onto the program's stack, which may be small. */
+void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
+                      mt_walk_from from) {
+    mt_thread *block = mt_tls_mine.block;
+    int error = errno;
+    if (p && block) {
+        mt_real_environment saved = mt_real_enter();
+        void **stack;
+        uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
+        uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
+        mt_tracer_record_stack(block, p, size, draw->p, stack, frames, draw->begin_ns);
+        mt_sampler_charge(&tracer->sampler, &block->credit, draw->begin_ns, mt_tracer_now(),
+                          mt_chunks_taken(&tracer->chunks),
+                          (uint32_t)mt_chunks_slots(&tracer->chunks));
+        mt_real_leave(saved);
+    }
+    mt_tls_mine.guard_sp = 0;
+    errno = error;
 }
 
 void mt_tracer_forget(void *p) {
@@ -104,14 +239,40 @@ void mt_tracer_restore(const mt_held *held) {
     else end(held->cell, &held->chunk);
 }
 
+static void take_slice(mt_thread *block) {
+    atomic_store_explicit(&block->credit.left, 0, memory_order_relaxed);
+}
+
+/* Twice: a thread that was just subtracting from its slice may have stored what was left. */
+static void take_slices(void) {
+    mt_thread_each(take_slice);
+    mt_thread_each(take_slice);
+}
+
 void mt_tracer_reset(void) {
+    uint64_t total[MT_COUNT_N];
     atomic_fetch_add(&tracer->epoch, 1);
+    mt_sampler_reset(&tracer->sampler);
+    take_slices();
     for (int32_t i = 0; i < mt_chunks_slots(&tracer->chunks); i++) {
         mt_chunk chunk;
         int32_t cell = mt_chunks_take_cell(&tracer->chunks, i, &chunk);
         if (cell >= 0) end(cell, &chunk);
     }
-    uint64_t total[MT_COUNT_N];
+    mt_sites_reset(&tracer->sites);
     mt_thread_sum(total);
     atomic_store(&tracer->ignored_before, total[MT_COUNT_ignored]);
+    atomic_store(&tracer->thinned_before, total[MT_COUNT_thinned]);
+}
+
+void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth) {
+    bool same = interval == tracer->options.interval;
+    tracer->options.interval = interval;
+    tracer->options.budget_ppm = budget_ppm;
+    tracer->options.depth = depth;
+    atomic_store(&tracer->depth, depth);
+    atomic_store(&tracer->sampler.budget_ppm, budget_ppm);
+    if (same) return;
+    mt_sampler_configure(&tracer->sampler, interval, budget_ppm);
+    take_slices();
 }

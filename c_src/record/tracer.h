@@ -1,12 +1,23 @@
-/* tracer: what the hooks call. It decides whether an allocation is recorded, takes its stack
+/* tracer: what the hooks call. It lets the sampler choose, takes the stack of what is drawn,
  * and keeps the table of chunks and the table of sites in step.
  *
- *   allocate:  counted ─▶ tracing? ─▶ guard down? ─▶ [sampler: drawn?] ─▶ a cell? ─▶ stack ─▶
- *              a site? ─▶ recorded
- *   free:      counted ─▶ tracing? ─▶ in the table? ─▶ record ended, then the real free
+ *   allocate:  counted ─▶ credit left? ──yes──▶ the allocator, and nothing else (fast path)
+ *                              │no
+ *                              ▼
+ *              tracing? ─▶ guard down? ─▶ drawn? ─▶ the allocator ─▶ stack ─▶ site ─▶ a cell?
+ *              ─▶ recorded; then: table 3/4 full? ─▶ thin.  Time taken ─▶ charged
+ *   free:      may it be recorded? ──no──▶ the allocator, and nothing else (fast path)
+ *                              │yes
+ *                              ▼
+ *              in the table? ─▶ record ended, then the allocator
  *
- * What cannot be recorded is dropped and counted (ignored). The bracket marks where a sampler
- * chooses among allocations; here every allocation is a candidate.
+ * What was drawn and cannot be recorded is dropped and counted (ignored).
+ *
+ * Chunks that are drawn get a 256-byte boundary where the allocator can give them one without
+ * touching more than the program asked for, so that a free need not look for any other. Large
+ * chunks that are not on such a boundary begin 16 bytes behind one, in glibc (its header in a
+ * mapping of their own); what is neither is counted as odd, and while there are odd ones in the
+ * table each free looks.
  *
  * Ownership: the tracer owns both tables; they are mapped once and never unmapped.
  */
@@ -20,19 +31,40 @@
 
 #include "chunks.h"
 #include "options.h"
+#include "sampler.h"
 #include "sites.h"
 #include "thread.h"
 
+enum {
+    MT_BOUNDARY = 256,   /* of drawn chunks */
+    MT_COPY_MAX = 32768, /* what is zeroed or copied to get one there, at most */
+    MT_ODD_BITS = 0xef   /* all 0: the chunk is where recorded ones mostly are */
+};
+
 typedef struct mt_tracer {
-    atomic_bool on; /* read first by every hook */
+    /* In a page of its own that the kernel empties in the child of a fork, however it forks
+     * (MADV_WIPEONFORK, Linux 4.14); NULL before the start. */
+    atomic_bool *_Atomic on;
+    _Atomic uint32_t depth;
+    atomic_flag thinning;
+    mt_options options;
+    mt_sampler sampler;
     mt_chunks chunks;
     mt_sites sites;
-    mt_options options;
-    _Atomic uint64_t ignored_before; /* the counter when the table was last emptied */
-    _Atomic uint64_t epoch;          /* counts the times it was emptied */
+    _Atomic uint64_t ignored_before, thinned_before; /* counters at the last reset */
+    _Atomic uint64_t epoch;                          /* counts resets */
+    struct {
+        _Atomic uint32_t count; /* recorded chunks that lie elsewhere */
+    } __attribute__((aligned(64))) odd;
 } mt_tracer;
 
 extern mt_tracer mt_tracer_state __attribute__((visibility("hidden")));
+
+/* A chunk that is to be recorded when the allocator has made it. */
+typedef struct mt_draw {
+    double p;
+    uint64_t begin_ns;
+} mt_draw;
 
 /* A record that realloc holds while the allocator works. */
 typedef struct mt_held {
@@ -41,23 +73,44 @@ typedef struct mt_held {
     int32_t cell; /* -1: the address was not recorded */
 } mt_held;
 
-/* True where hooks have something to do. Relaxed: the tables were mapped before it became
- * true, by the thread that then starts the program, or hands out the redirected slots. */
+/* Acquire: whoever sees it finds the tables mapped, a thread too that was there before us. */
 static inline bool mt_tracer_on(void) {
-    return atomic_load_explicit(&mt_tracer_state.on, memory_order_relaxed);
+    atomic_bool *on = atomic_load_explicit(&mt_tracer_state.on, memory_order_acquire);
+    return on && atomic_load_explicit(on, memory_order_relaxed);
+}
+
+/* False if the chunk is surely not recorded; NULL may be, for all this knows. Whoever frees a
+ * chunk got it after it was counted as odd, hence relaxed. */
+static inline bool mt_tracer_may_know(const void *chunk) {
+    return ((uintptr_t)chunk & MT_ODD_BITS) == 0 ||
+           atomic_load_explicit(&mt_tracer_state.odd.count, memory_order_relaxed) != 0;
 }
 
 /* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */
 int mt_tracer_start(const mt_options *options);
 
-/* Switches off for good; safe in the child after a fork. */
+/* Switches off for good: for the child after a fork, where the page does not do it. */
 void mt_tracer_stop(void);
 
-/* The rest is for hooks; errno is kept.
+/* The rest is for hooks; errno and the floating-point environment are kept.
  *
- * Records a chunk that the allocator has just returned. `hook` is the hook's own address and
- * `from` its return address. Does nothing for NULL. */
-void mt_tracer_record(void *chunk, size_t size, void *hook, void *from);
+ * Counts the call and lets the sampler decide what its fast path did not. True: the thread's
+ * guard is up, for an allocator that calls our hooks itself; give the chunk, or NULL, to
+ * mt_tracer_record, which lowers it. */
+bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw);
+
+/* True if a chunk that was drawn should get a boundary: not where everything is drawn. */
+bool mt_tracer_aligns(void);
+
+/* Records a chunk that was drawn, unless it is NULL. `hook` is the hook's own address, `from`
+ * what its caller's registers are. */
+void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                      mt_walk_from from);
+
+/* The same for a stack that is known; for tests. The guard is up and the floating-point
+ * environment entered. False: ignored. */
+bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
+                            void *const *stack, uint32_t frames, uint64_t now_ns);
 
 /* Ends the record of a chunk that is about to be freed; NULL is allowed. */
 void mt_tracer_forget(void *chunk);
@@ -70,9 +123,13 @@ void mt_tracer_restore(const mt_held *held);
 
 /* From here on not for hooks.
  *
- * Empties the table: records of chunks that are alive are ended, their frees will pass
- * unnoticed. Any thread, while others allocate. */
+ * Empties the tables and starts the sampler anew: records of chunks that are alive are ended,
+ * their frees will pass unnoticed. Any thread, while others allocate. */
 void mt_tracer_reset(void);
+
+/* Changes interval (MT_ADAPTIVE or fixed), budget and depth at run time; the values must be
+ * within the bounds of options.h. */
+void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth);
 
 /* CLOCK_MONOTONIC in nanoseconds, the clock of born_ns. */
 uint64_t mt_tracer_now(void);

@@ -1,14 +1,14 @@
-/* unwind: libunwind, kept on a short leash. */
+/* unwind: chooses, and keeps libunwind on a short leash. */
 #include "unwind.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "readable.h"
 #include "slots.h"
 #include "thread.h"
 
@@ -25,14 +25,10 @@ static int no_pipe(int fd[2]) {
 }
 
 /* Stands for libunwind's write(pipe, address, n), which succeeds if the address can be read.
- * The kernel reads the set of signals before it finds out that there is no such operation:
- * EFAULT or EINVAL, without a descriptor (the method of Abseil's AddressIsReadable). errno is
- * left at 0: libunwind goes round and round while it is EINTR, whoever set that. */
+ * errno is left at 0: libunwind goes round and round while it is EINTR, whoever set that. */
 static ssize_t can_read(int fd, const void *address, size_t n) {
     (void)fd;
-    uintptr_t aligned = (uintptr_t)address & ~(uintptr_t)7;
-    long result = syscall(SYS_rt_sigprocmask, ~0, aligned, NULL, 8);
-    bool readable = result == 0 || errno != EFAULT;
+    bool readable = mt_readable((uintptr_t)address);
     errno = readable ? 0 : EFAULT;
     return readable ? (ssize_t)n : -1;
 }
@@ -63,37 +59,58 @@ static bool tame(void *library) {
     return writes >= 0 && calls >= 0 && reads >= 0 && writes + calls > 0;
 }
 
-void mt_unwind_start(void) {
-    if (atomic_load(&backtrace_of_libunwind)) return;
+static void start_libunwind(void) {
     void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     backtrace_function *f =
         library ? (backtrace_function *)dlsym(library, "unw_backtrace") : NULL;
-    if (!f) return;
+    if (!f) {
+        dlerror(); /* not the program's */
+        return;
+    }
     if (!tame(library)) {
         atomic_store(&kind, MT_UNWINDER_REFUSED);
         return;
     }
     void *warm[4];
     f(warm, 4);
-    atomic_store(&kind, MT_UNWINDER_LIBUNWIND);
     atomic_store(&backtrace_of_libunwind, f);
+    atomic_store(&kind, MT_UNWINDER_LIBUNWIND);
+}
+
+void mt_unwind_start(bool walk, bool libunwind) {
+    if (atomic_load(&kind) != MT_UNWINDER_NONE) return;
+    if (walk && mt_walk_start() == 0) atomic_store(&kind, MT_UNWINDER_WALK);
+    else if (libunwind) start_libunwind();
 }
 
 mt_unwinder mt_unwind_kind(void) {
     return atomic_load(&kind);
 }
 
-uint32_t mt_unwind(void **buffer, uint32_t max, void *hook, void *from, void ***stack) {
+/* The frames of ours before the hook's are cut off: the one before `from` is the hook's. */
+static uint32_t by_libunwind(void **buffer, uint32_t max, void *from, void ***stack) {
     backtrace_function *f = atomic_load_explicit(&backtrace_of_libunwind, memory_order_acquire);
-    int n = f ? f(buffer, (int)max + MT_OWN_FRAMES) : 0;
-    for (int i = 1; i < n && i <= MT_OWN_FRAMES; i++)
-        if (buffer[i] == from) { /* the frame before it is the hook's */
-            *stack = buffer + i - 1;
-            uint32_t frames = (uint32_t)(n - i + 1);
-            return frames < max ? frames : max;
-        }
-    buffer[0] = (char *)hook + 1; /* names are looked up one before a return address */
-    buffer[1] = from;
-    *stack = buffer;
+    int n = f(buffer, (int)max + MT_OWN_FRAMES);
+    for (int i = 1; i < n && i <= MT_OWN_FRAMES; i++) {
+        if (buffer[i] != from) continue;
+        uint32_t frames = (uint32_t)(n - i + 1);
+        *stack = buffer + i - 1;
+        return frames < max ? frames : max;
+    }
+    return 0;
+}
+
+uint32_t mt_unwind(mt_thread *block, uint32_t max, void *hook, mt_walk_from from,
+                   void ***stack) {
+    mt_unwinder by = atomic_load_explicit(&kind, memory_order_relaxed);
+    uint32_t frames = 0;
+    if (by == MT_UNWINDER_LIBUNWIND)
+        frames = by_libunwind(block->stack, max, (void *)from.pc, stack);
+    if (frames) return frames;
+    block->stack[0] = (char *)hook + 1; /* names are looked up one before */
+    *stack = block->stack;
+    if (by == MT_UNWINDER_WALK)
+        return 1 + mt_walk(from, &block->known, block->stack + 1, max - 1);
+    block->stack[1] = (void *)from.pc;
     return 2;
 }

@@ -1,9 +1,10 @@
-/* unwind: the stack of the calling thread, as return addresses.
+/* unwind: the stack of the calling thread, as return addresses: by the core's own walk where it
+ * exists, else by libunwind, else the return address alone.
  *
- * libunwind does it (unw_backtrace, whose cached rules cost some 5 ns a frame). It is loaded
- * with dlopen, once, by mt_unwind_start in a process that is traced: linked in, it would also
- * capture _Unwind_* from programs whose C++ runtime comes as a plugin, and cost every process
- * that inherits the preload. Without it a stack is the return address alone.
+ * libunwind (unw_backtrace) is loaded with dlopen, once, by mt_unwind_start in a process that
+ * is traced: linked in, it would also capture _Unwind_* from programs whose C++ runtime comes
+ * as a plugin, and cost every process that inherits the preload. Asked for a place that it does
+ * not know yet it takes the loader's lock; the walk never does.
  *
  * What libunwind would do behind a program's back is undone. To test whether an address can
  * be read it writes a byte to a pipe of its own; a program that closes all descriptors then
@@ -16,22 +17,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "thread.h"
+#include "walk.h"
+
 typedef enum mt_unwinder {
     MT_UNWINDER_NONE = 0,    /* the return address alone: libunwind.so.8 is not installed */
     MT_UNWINDER_REFUSED = 1, /* the same: this libunwind's own pipe could not be avoided */
     MT_UNWINDER_LIBUNWIND = 2,
+    MT_UNWINDER_WALK = 3, /* our own */
 } mt_unwinder;
 
-/* Loads libunwind and runs it once, so that no hook meets its start-up. From the constructor
- * or an attach, never from a hook: it takes the loader's lock. */
-void mt_unwind_start(void);
+/* Prepares the walk or, without it, loads libunwind and runs it once, so that no hook meets its
+ * start-up. From the constructor or an attach, never from a hook: it takes the loader's lock.
+ * `walk` false: not the walk, `libunwind` false: not libunwind. */
+void mt_unwind_start(bool walk, bool libunwind);
 
 mt_unwinder mt_unwind_kind(void);
 
-/* Captures the stack from the hook on: [0] lies in the hook, [1] is `from`, the hook's own
- * return address. `buffer` has room for max + MT_OWN_FRAMES entries; the result, at most
- * `max` and at least 2 entries, starts at *stack within it. `hook` is the hook's address, for
- * when the unwinder cannot see it. In a hook, with the thread's guard up. */
-uint32_t mt_unwind(void **buffer, uint32_t max, void *hook, void *from, void ***stack);
+/* Captures the stack from the hook on: [0] lies in the hook, [1] is from.pc, the hook's own
+ * return address. At most `max` and at least 2 entries, starting at *stack within the block's
+ * buffer. `hook` is the hook's address. In a hook, with the thread's guard up. */
+uint32_t mt_unwind(mt_thread *block, uint32_t max, void *hook, mt_walk_from from,
+                   void ***stack);
 
 #endif

@@ -9,8 +9,12 @@
 #include "record/tracer.h"
 
 static void stats(mt_stats *out) {
-    mt_thread_sum(out->count);
-    out->count[MT_COUNT_ignored] -= atomic_load(&mt_tracer_state.ignored_before);
+    uint64_t ignored = atomic_load(&mt_tracer_state.ignored_before);
+    uint64_t thinned = atomic_load(&mt_tracer_state.thinned_before);
+    mt_thread_sum(out->count); /* after what is subtracted, which never goes down */
+    out->count[MT_COUNT_ignored] -= ignored;
+    out->count[MT_COUNT_thinned] -= thinned;
+    out->interval = atomic_load(&mt_tracer_state.sampler.interval);
     out->recorded_now = mt_chunks_taken(&mt_tracer_state.chunks);
     out->slots = (uint64_t)mt_chunks_slots(&mt_tracer_state.chunks);
 }
@@ -33,8 +37,12 @@ static uint32_t snapshot(mt_record *records, uint32_t max) {
     return mt_snapshot_take(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
+static uint32_t oldest(mt_record *records, uint32_t max) {
+    return mt_snapshot_oldest(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
+}
+
 static void guard(int step) {
-    mt_tls_mine.guard = (uint16_t)(mt_tls_mine.guard + step);
+    mt_tls_mine.quiet = (uint16_t)(mt_tls_mine.quiet + step);
 }
 
 const mt_core mtrace_core = {
@@ -44,11 +52,14 @@ const mt_core mtrace_core = {
     .stats = stats,
     .status = status,
     .reset = mt_tracer_reset,
+    .configure = mt_tracer_configure,
     .snapshot = snapshot,
+    .oldest = oldest,
     .guard = guard,
 };
 
 const mt_core *mt_core_active(void) {
     const mt_core *found = dlsym(RTLD_DEFAULT, "mtrace_core");
+    if (!found) dlerror(); /* not the program's */
     return found && found->magic == MT_CORE_MAGIC ? found : NULL;
 }

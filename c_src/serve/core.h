@@ -24,9 +24,11 @@
 #endif
 
 typedef struct mt_stats {
-    uint64_t count[MT_COUNT_N]; /* since tracing began; ignored: since the last reset */
-    uint64_t recorded_now;      /* cells of the table that are taken */
+    uint64_t
+        count[MT_COUNT_N]; /* since tracing began; ignored, thinned: since the last reset */
+    uint64_t recorded_now; /* cells of the table that are taken */
     uint64_t slots;
+    uint64_t interval; /* of the sampler, now */
 } mt_stats;
 
 typedef struct mt_status {
@@ -44,9 +46,12 @@ typedef struct mt_core {
     void (*stats)(mt_stats *stats);
     void (*status)(mt_status *status);
     void (*reset)(void);
+    /* See mt_tracer_configure; the values must be within the bounds of options.h. */
+    void (*configure)(uint64_t interval, uint32_t budget_ppm, uint32_t depth);
     /* See snapshot.h. */
     uint32_t (*snapshot)(mt_record *records, uint32_t max);
-    /* Raises (+1) or lowers (-1) the calling thread's guard: what it allocates meanwhile is
+    uint32_t (*oldest)(mt_record *records, uint32_t max);
+    /* Quiet (+1), or as before (-1): what the calling thread allocates meanwhile is counted and
      * not recorded. */
     void (*guard)(int step);
 } mt_core;

@@ -16,7 +16,7 @@ typedef struct {
 
 typedef struct {
     mt_naming *naming;
-    mt_record *const *records;
+    const mt_record *records;
     mt_named *named;
     plain_name *plain; /* demangled already, by the symbol's address; NULL: do not demangle */
     void (*guard)(int step);
@@ -47,8 +47,8 @@ static mt_named_frame name_address(job *j, uintptr_t address) {
 static void name_all(job *j) {
     for (uint32_t i = 0; i < j->n; i++) {
         uint64_t begin = mt_tracer_now();
-        for (uint32_t f = 0; f < j->records[i]->frames; f++)
-            j->named[i].frame[f] = name_address(j, j->records[i]->stack[f]);
+        for (uint32_t f = 0; f < j->records[i].frames; f++)
+            j->named[i].frame[f] = name_address(j, j->records[i].stack[f]);
         j->named[i].ns = mt_tracer_now() - begin;
     }
 }
@@ -77,7 +77,7 @@ static int run_on_large_stack(job *j) {
     return failed ? -1 : 0;
 }
 
-int mt_naming_run(mt_naming *naming, mt_record *const *records, uint32_t n, bool demangle,
+int mt_naming_run(mt_naming *naming, const mt_record *records, uint32_t n, bool demangle,
                   void (*guard)(int step), mt_named *named) {
     job j = {.naming = naming, .records = records, .named = named, .guard = guard, .n = n};
     guard(1);

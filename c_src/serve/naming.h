@@ -31,7 +31,7 @@ typedef struct mt_naming {
  * stack is large enough for libiberty; where none can be had names stay as they are. `guard`
  * keeps what the C library allocates for that thread out of the records. 0, or -1 without
  * memory. Not for hooks; any thread. */
-int mt_naming_run(mt_naming *naming, mt_record *const *records, uint32_t n, bool demangle,
+int mt_naming_run(mt_naming *naming, const mt_record *records, uint32_t n, bool demangle,
                   void (*guard)(int step), mt_named *named);
 
 void mt_naming_empty(mt_naming *naming);

@@ -98,11 +98,16 @@ static const mt_core *active_core(ErlNifEnv *env, term *reason) {
     return NULL;
 }
 
+#if __GLIBC_PREREQ(2, 33)
+#pragma weak mallinfo2 /* a program of musl must be able to load us */
+#endif
+
 /* glibc's own account of its heap: mallinfo2 where there is one (2.33), for mallinfo's ints
  * overflow at 2 GiB. An allocator that brings a mallinfo2 answers for itself. */
 static void put_heap(ErlNifEnv *env, term *map) {
 #if __GLIBC_PREREQ(2, 33)
-    struct mallinfo2 m = mallinfo2();
+    struct mallinfo2 m = {0};
+    if (mallinfo2) m = mallinfo2();
 #else
     struct mallinfo small = mallinfo();
     struct {
@@ -115,6 +120,14 @@ static void put_heap(ErlNifEnv *env, term *map) {
     put_number(env, map, "free_bytes", m.fordblks);
     put_number(env, map, "mmap_bytes", m.hblkhd);
     put_number(env, map, "mmap_chunks", m.hblks);
+}
+
+static void put_coverage(ErlNifEnv *env, term *map, const mt_stats *stats) {
+    put_number(env, map, "recorded", stats->recorded_now);
+    put_number(env, map, "ignored", stats->count[MT_COUNT_ignored]);
+    put_number(env, map, "thinned", stats->count[MT_COUNT_thinned]);
+    put_number(env, map, "interval", stats->interval);
+    put_number(env, map, "slots", stats->slots);
 }
 
 static term stats_nif(ErlNifEnv *env, int argc, const term argv[]) {
@@ -131,9 +144,7 @@ static term stats_nif(ErlNifEnv *env, int argc, const term argv[]) {
     core->stats(&stats);
     term map = enif_make_new_map(env);
     for (int i = 0; i < MT_COUNT_recorded; i++) put_number(env, &map, key[i], stats.count[i]);
-    put_number(env, &map, "recorded", stats.recorded_now);
-    put_number(env, &map, "ignored", stats.count[MT_COUNT_ignored]);
-    put_number(env, &map, "slots", stats.slots);
+    put_coverage(env, &map, &stats);
     put_heap(env, &map);
     return ok(env, map);
 }
@@ -169,43 +180,39 @@ static term chunk_term(ErlNifEnv *env, const mt_record *record, const mt_named *
                             enif_make_uint64(env, named->ns), stack_term(env, record, named));
 }
 
-/* Everything that answering olds/2 takes, in three mappings. */
+/* Everything that answering olds/2 takes: no more than the records that are asked for. */
 typedef struct {
     mt_record *records;
-    mt_record **order;
     mt_named *named;
-    uint32_t slots, n;
+    uint32_t room, n;
 } olds;
 
 static bool olds_take(olds *o, const mt_core *core, uint64_t wanted) {
     mt_stats stats;
     core->stats(&stats);
-    o->slots = (uint32_t)stats.slots;
-    o->records = mt_memory_map(o->slots * sizeof *o->records);
-    o->order = mt_memory_map(o->slots * sizeof *o->order);
-    if (!o->records || !o->order) return false;
-    uint32_t n = core->snapshot(o->records, o->slots);
-    for (uint32_t i = 0; i < n; i++) o->order[i] = &o->records[i];
-    mt_snapshot_sort(o->order, n);
-    o->n = wanted < n ? (uint32_t)wanted : n;
-    o->named = mt_memory_map(o->n * sizeof *o->named);
-    return o->named != NULL;
+    uint64_t there = stats.recorded_now + 64; /* some may come while we look */
+    o->room = (uint32_t)(wanted < there ? wanted : there);
+    o->records = mt_memory_map(o->room * sizeof *o->records);
+    o->named = mt_memory_map(o->room * sizeof *o->named);
+    if (!o->records || !o->named) return false;
+    o->n = core->oldest(o->records, o->room);
+    return true;
 }
 
 static void olds_give_back(olds *o) {
-    mt_memory_unmap(o->records, o->slots * sizeof *o->records);
-    mt_memory_unmap(o->order, o->slots * sizeof *o->order);
-    mt_memory_unmap(o->named, o->n * sizeof *o->named);
+    mt_memory_unmap(o->records, o->room * sizeof *o->records);
+    mt_memory_unmap(o->named, o->room * sizeof *o->named);
 }
 
 static term olds_list(ErlNifEnv *env, const mt_core *core, const olds *o, bool demangle) {
     mt_naming naming = {0};
     term list = enif_make_list(env, 0);
-    if (mt_naming_run(&naming, o->order, o->n, demangle, core->guard, o->named) != 0)
+    if (mt_naming_run(&naming, o->records, o->n, demangle, core->guard, o->named) != 0)
         return error(env, atom(env, "no_memory"));
     uint64_t now = mt_tracer_now();
     for (uint32_t i = o->n; i-- > 0;)
-        list = enif_make_list_cell(env, chunk_term(env, o->order[i], &o->named[i], now), list);
+        list =
+            enif_make_list_cell(env, chunk_term(env, &o->records[i], &o->named[i], now), list);
     mt_naming_empty(&naming);
     return ok(env, list);
 }
@@ -227,6 +234,35 @@ static term olds_nif(ErlNifEnv *env, int argc, const term argv[]) {
     return result;
 }
 
+/* nil for what stays as it is; the caller has checked the bounds, here they only protect. */
+static term configure_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    ErlNifSInt64 interval, budget, depth;
+    term reason, nil = atom(env, "nil");
+    mt_status status;
+    const mt_core *core = active_core(env, &reason);
+    if (argc != 3) return enif_make_badarg(env);
+    if (!core) return error(env, reason);
+    core->status(&status);
+    uint64_t new_interval = status.options.interval;
+    budget = (ErlNifSInt64)status.options.budget_ppm;
+    depth = (ErlNifSInt64)status.options.depth;
+    if (enif_is_identical(argv[0], atom(env, "adaptive"))) {
+        new_interval = MT_ADAPTIVE;
+    } else if (!enif_is_identical(argv[0], nil)) {
+        if (!enif_get_int64(env, argv[0], &interval) || interval < 0 ||
+            (uint64_t)interval > MT_INTERVAL_MAX)
+            return enif_make_badarg(env);
+        new_interval = (uint64_t)interval;
+    }
+    if ((!enif_is_identical(argv[1], nil) && !enif_get_int64(env, argv[1], &budget)) ||
+        budget < 1 || budget > 1000000 ||
+        (!enif_is_identical(argv[2], nil) && !enif_get_int64(env, argv[2], &depth)) ||
+        depth < 2 || depth > MT_DEPTH_MAX)
+        return enif_make_badarg(env);
+    core->configure(new_interval, (uint32_t)budget, (uint32_t)depth);
+    return ok(env, atom(env, "ok"));
+}
+
 static const char *own_path(void) {
     Dl_info info;
     return dladdr((void *)own_path, &info) && info.dli_fname ? info.dli_fname : "";
@@ -234,7 +270,7 @@ static const char *own_path(void) {
 
 static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     (void)argc, (void)argv;
-    static const char *const unwinders[] = {"none", "refused", "libunwind"};
+    static const char *const unwinders[] = {"none", "refused", "libunwind", "cfi"};
     term reason, map = enif_make_new_map(env);
     const mt_core *core = active_core(env, &reason);
     put(env, &map, "object", string(env, own_path()));
@@ -250,9 +286,12 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
     put(env, &map, "allocator", string(env, status.allocator));
     put_number(env, &map, "depth", status.options.depth);
-    put_number(env, &map, "slots", stats.slots);
-    put_number(env, &map, "recorded", stats.recorded_now);
-    put_number(env, &map, "ignored", stats.count[MT_COUNT_ignored]);
+    put_number(env, &map, "budget_ppm", status.options.budget_ppm);
+    put(env, &map, "fixed_interval",
+        status.options.interval == MT_ADAPTIVE
+            ? atom(env, "nil")
+            : enif_make_uint64(env, status.options.interval));
+    put_coverage(env, &map, &stats);
     put_number(env, &map, "missed_frees", stats.count[MT_COUNT_missed_free]);
     put_number(env, &map, "sites", status.sites);
     put_number(env, &map, "own_bytes", status.own_bytes);
@@ -274,6 +313,7 @@ static ErlNifFunc functions[] = {
     {"stats", 0, stats_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"reset", 0, reset_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"configure", 3, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
 };
 

@@ -8,6 +8,7 @@
  *   reset/0     {ok, Nanoseconds}
  *   olds/2      {ok, [{Age, Size, Address, Nanoseconds, [{Library, Symbol | nil} | nil]}]}
  *   status/0    {ok, #{atom => term}}
+ *   configure/3 (Interval | adaptive, Budget in ppm, Depth) ok, values checked by the caller
  *
  *   Reason      inactive | off | shadowed | no_memory | {version, Active, Loaded}
  */

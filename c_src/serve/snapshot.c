@@ -1,27 +1,75 @@
 /* snapshot: copies out of the tables; writes nothing into them. */
 #include "snapshot.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "name/memory.h"
+
+/* Copies one record; false if there is none, or it changed meanwhile. */
+static bool copy(const mt_chunks *chunks, const mt_sites *sites, int32_t cell, mt_record *r) {
+    uint64_t tag = mt_chunks_peek(chunks, cell, &r->chunk);
+    if (!tag) return false;
+    r->frames = mt_sites_copy(sites, r->chunk.site, r->stack, MT_DEPTH_MAX);
+    return mt_chunks_unchanged(chunks, cell, tag);
+}
 
 uint32_t mt_snapshot_take(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
                           uint32_t max) {
     uint32_t n = 0;
-    for (int32_t i = 0; i < mt_chunks_slots(chunks) && n < max; i++) {
-        mt_record *r = &records[n];
-        uint64_t tag = mt_chunks_peek(chunks, i, &r->chunk);
-        if (!tag) continue;
-        r->frames = mt_sites_copy(sites, r->chunk.site, r->stack, MT_DEPTH_MAX);
-        if (mt_chunks_unchanged(chunks, i, tag)) n++;
-    }
+    for (int32_t i = 0; i < mt_chunks_slots(chunks) && n < max; i++)
+        n += copy(chunks, sites, i, &records[n]);
     return n;
 }
 
+typedef struct {
+    uint64_t born_ns, address;
+    int32_t cell;
+} candidate;
+
 static int by_birth(const void *a, const void *b) {
-    const mt_chunk *x = &(*(mt_record *const *)a)->chunk, *y = &(*(mt_record *const *)b)->chunk;
+    const candidate *x = a, *y = b;
     if (x->born_ns != y->born_ns) return x->born_ns < y->born_ns ? -1 : 1;
     return x->address < y->address ? -1 : x->address > y->address;
 }
 
-void mt_snapshot_sort(mt_record **order, uint32_t n) {
-    mt_memory_sort(order, n, sizeof *order, by_birth);
+/* A heap of the oldest so far, the youngest of them on top. */
+static void offer(candidate *heap, uint32_t *n, uint32_t max, candidate c) {
+    uint32_t at;
+    if (*n < max) {
+        for (at = (*n)++; at > 0 && by_birth(&heap[(at - 1) / 2], &c) < 0; at = (at - 1) / 2)
+            heap[at] = heap[(at - 1) / 2];
+        heap[at] = c;
+        return;
+    }
+    if (by_birth(&c, &heap[0]) >= 0) return;
+    for (at = 0;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= *n) break;
+        if (child + 1 < *n && by_birth(&heap[child], &heap[child + 1]) < 0) child++;
+        if (by_birth(&c, &heap[child]) >= 0) break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = c;
+}
+
+uint32_t mt_snapshot_oldest(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+                            uint32_t max) {
+    uint32_t chosen = 0, n = 0;
+    candidate *heap = max ? mt_memory_map(max * sizeof *heap) : NULL;
+    if (!heap) return 0;
+    for (int32_t i = 0; i < mt_chunks_slots(chunks); i++) {
+        mt_chunk c;
+        if (mt_chunks_peek(chunks, i, &c))
+            offer(heap, &chosen, max, (candidate){c.born_ns, c.address, i});
+    }
+    mt_memory_sort(heap, chosen, sizeof *heap, by_birth);
+    for (uint32_t i = 0; i < chosen; i++) {
+        mt_record *r = &records[n];
+        if (!copy(chunks, sites, heap[i].cell, r)) continue;
+        n += r->chunk.born_ns == heap[i].born_ns && r->chunk.address == heap[i].address;
+    }
+    mt_memory_unmap(heap, max * sizeof *heap);
+    return n;
 }

@@ -24,8 +24,9 @@ typedef struct mt_record {
 uint32_t mt_snapshot_take(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
                           uint32_t max);
 
-/* Sorts by birth, oldest first, and by address where that is equal. In place; allocates
- * nothing. */
-void mt_snapshot_sort(mt_record **order, uint32_t n);
+/* The same for the oldest `max` records, oldest first, by address where two are of one moment.
+ * Those that end between choosing and copying are missing. */
+uint32_t mt_snapshot_oldest(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+                            uint32_t max);
 
 #endif

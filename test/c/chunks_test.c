@@ -205,6 +205,26 @@ static void a_dead_record_does_not_hide_a_live_one_of_the_same_address(void **st
     assert_int_equal(mt_chunks_taken(&table), 0);
 }
 
+static void the_share_of_sets_with_room_is_exact(void **state) {
+    (void)state;
+    uint64_t seed = unit_seed();
+    for (int i = 0; i < 20000; i++) {
+        mt_chunk chunk;
+        uint64_t address = 16 + unit_random(&seed) % 6000 * 16;
+        if (!cut(address, &chunk)) put(address, 1, 1);
+        if (i % 1000) continue;
+        uint32_t full = 0;
+        for (uint32_t s = 0; s < table.sets; s++) {
+            uint32_t taken = 0;
+            for (int k = 0; k < 8; k++) taken += (table.word[s] >> 8 * k & 0xff) != 0;
+            full += taken == 8;
+        }
+        double share =
+            full < table.sets ? (double)(table.sets - full) / table.sets : 1.0 / table.sets;
+        assert_true(mt_chunks_open_share(&table) == share);
+    }
+}
+
 static void init_fails_cleanly_without_memory(void **state) {
     (void)state;
     mt_chunks other;
@@ -245,12 +265,18 @@ static void pool_put(uint64_t a) {
 
 /* All fields follow from address and salt, so that a mixture shows. */
 static mt_chunk chunk_of(uint64_t address, uint64_t salt) {
-    return (mt_chunk){address, salt, (salt * 31) ^ address, (uint32_t)(salt ^ address >> 4)};
+    return (mt_chunk){.address = address,
+                      .size = salt,
+                      .born_ns = (salt * 31) ^ address,
+                      .p = 1.0 / (double)salt,
+                      .weight = (double)salt,
+                      .site = (uint32_t)(salt ^ address >> 4)};
 }
 
 static bool whole(const mt_chunk *c) {
     mt_chunk expected = chunk_of(c->address, c->size);
-    return c->born_ns == expected.born_ns && c->site == expected.site;
+    return c->born_ns == expected.born_ns && c->site == expected.site &&
+           c->weight == expected.weight && c->p == expected.p;
 }
 
 typedef struct {
@@ -369,6 +395,7 @@ int main(void) {
         TEST(thinning_keeps_removes_and_changes_records),
         TEST(a_record_freed_while_it_is_thinned_is_ended_by_the_thinner),
         TEST(a_dead_record_does_not_hide_a_live_one_of_the_same_address),
+        TEST(the_share_of_sets_with_room_is_exact),
         TEST(init_fails_cleanly_without_memory),
         TEST(threads_never_tear_lose_or_take_foreign_records),
     };

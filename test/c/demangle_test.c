@@ -60,6 +60,21 @@ static void a_name_that_would_print_gigabytes_is_refused_soon(void **state) {
     mt_demangle(nested, out, sizeof out);
 }
 
+/* Each level names the one before it twice. With 45 of them it ran for hours. */
+static void a_pack_expansion_over_many_substitutions_is_refused(void **state) {
+    (void)state;
+    char body[600] = "1a", name[700];
+    for (int level = 1; level <= 45; level++) {
+        char inner[600], sub[4] = "S0_";
+        sub[1] = (char)(level < 10 ? '0' + level : 'A' + level - 10);
+        memcpy(inner, body, sizeof inner);
+        snprintf(body, sizeof body, "F%.560s%sE", inner, level < 36 ? sub : "S0_");
+    }
+    snprintf(name, sizeof name, "_Z1fIiEvDp%s", body);
+    assert_int_equal(mt_demangle(name, out, sizeof out), 0);
+    assert_true(mt_demangle("_Z1fIJiiEEvDpT_", out, sizeof out) > 0); /* an ordinary one */
+}
+
 static void rust_binders_for_millions_of_lifetimes_are_refused(void **state) {
     (void)state;
     assert_int_equal(mt_demangle("_RNvXINvC1a1bFGzzzzzzzzz_EuEuC1c1d", out, sizeof out), 0);
@@ -88,6 +103,7 @@ int main(void) {
         cmocka_unit_test(other_names_are_left_alone),
         cmocka_unit_test(a_name_too_long_for_the_room_is_refused_without_writing_past_it),
         cmocka_unit_test(a_name_that_would_print_gigabytes_is_refused_soon),
+        cmocka_unit_test(a_pack_expansion_over_many_substitutions_is_refused),
         cmocka_unit_test(rust_binders_for_millions_of_lifetimes_are_refused),
         cmocka_unit_test(garbage_never_crashes),
     };

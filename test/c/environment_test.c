@@ -14,6 +14,10 @@ static void becomes(const char *before, const char *after, int removed) {
     char first[] = "A=1", last[] = "LD_PRELOADED=/x/mtrace.so", value[200];
     snprintf(value, sizeof value, "LD_PRELOAD=%s", before);
     char *environment[] = {first, value, last, NULL};
+    char unchanged[200];
+    memcpy(unchanged, value, sizeof unchanged);
+    assert_int_equal(mt_environment_count(environment, is_ours), removed);
+    assert_string_equal(value, unchanged);
     assert_int_equal(mt_environment_remove(environment, is_ours), removed);
     assert_string_equal(environment[0], "A=1");
     if (after) {
@@ -46,10 +50,31 @@ static void other_values_stay_to_the_letter(void **state) {
     becomes("/y/x/mtrace.so", "/y/x/mtrace.so", 0);
 }
 
+/* putenv("LD_PRELOAD=...") with a literal: writing to it was a fault. */
+static void what_has_no_entry_of_ours_is_not_written_to(void **state) {
+    (void)state;
+    char *environment[] = {(char *)"LD_PRELOAD=/opt/a.so:/opt/b.so", NULL};
+    assert_int_equal(mt_environment_remove(environment, is_ours), 0);
+}
+
+static void an_absurdly_long_entry_is_not_ours(void **state) {
+    (void)state;
+    char *value = malloc(100000);
+    memset(value, 'a', 99999);
+    memcpy(value, "LD_PRELOAD=", 11);
+    memcpy(value + 99980, ":/x/mtrace.so", 14);
+    char *environment[] = {value, NULL};
+    assert_int_equal(mt_environment_remove(environment, is_ours), 1);
+    assert_int_equal(strlen(value), 99980);
+    free(value);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_our_entry_goes),
         cmocka_unit_test(other_values_stay_to_the_letter),
+        cmocka_unit_test(what_has_no_entry_of_ours_is_not_written_to),
+        cmocka_unit_test(an_absurdly_long_entry_is_not_ours),
     };
     return cmocka_run_group_tests_name("environment", tests, NULL, NULL);
 }

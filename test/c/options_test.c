@@ -41,6 +41,8 @@ static void defaults_stand_where_nothing_is_set(void **state) {
     assert_int_equal(o.children, 0);
     assert_int_equal(o.depth, 32);
     assert_int_equal(o.slots, 4096);
+    assert_true(o.interval == MT_ADAPTIVE);
+    assert_int_equal(o.budget_ppm, 10000);
     assert_int_equal(complained, 0);
 }
 
@@ -64,6 +66,42 @@ static void values_within_bounds_are_taken(void **state) {
     assert_int_equal(complained, 0);
 }
 
+static void a_budget_is_a_percentage_with_decimals(void **state) {
+    static const struct {
+        const char *text;
+        uint64_t ppm;
+    } good[] = {{"1", 10000},  {"0.1", 1000},    {"10", 100000},   {"2.5", 25000},
+                {"0.01", 100}, {"100", 1000000}, {"0.3333", 3333}, {"1.0000", 10000}};
+    static const char *const bad[] = {"0",    "0.001", "100.1", "1.",     ".5",
+                                      "1..2", "1,5",   "-1",    "1.23456"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        set("MTRACE_BUDGET", good[i].text);
+        assert_int_equal(mt_options_read(get, complain).budget_ppm, good[i].ppm);
+        assert_int_equal(complained, 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        clear(NULL);
+        set("MTRACE_BUDGET", bad[i]);
+        assert_int_equal(mt_options_read(get, complain).budget_ppm, 10000);
+        assert_int_equal(complained, 1);
+    }
+}
+
+static void an_interval_is_a_whole_number(void **state) {
+    (void)state;
+    set("MTRACE_INTERVAL", "0");
+    assert_int_equal(mt_options_read(get, complain).interval, 0);
+    set("MTRACE_INTERVAL", "17592186044416");
+    assert_int_equal(mt_options_read(get, complain).interval, 17592186044416);
+    assert_int_equal(complained, 0);
+    set("MTRACE_INTERVAL", "17592186044417");
+    assert_true(mt_options_read(get, complain).interval == MT_ADAPTIVE);
+    set("MTRACE_INTERVAL", "1.5");
+    assert_true(mt_options_read(get, complain).interval == MT_ADAPTIVE);
+    assert_int_equal(complained, 2);
+}
+
 static void slots_are_rounded_up_to_a_power_of_two(void **state) {
     (void)state;
     set("MTRACE_SLOTS", "5000");
@@ -73,8 +111,9 @@ static void slots_are_rounded_up_to_a_power_of_two(void **state) {
 }
 
 static void nonsense_leaves_the_default_and_is_named_once(void **state) {
-    static const char *const nonsense[] = {"x",  "-1",  "+4", " 4", "4 ",  "1",          "65",
-                                           "1k", "0x8", "4.", "٤",  "1e1", "99999999999"};
+    static const char *const nonsense[] = {
+        "x",  "-1",  "+4", " 4", "4 ",  "1",           "65",
+        "1k", "0x8", "4.", "٤",  "1e1", "99999999999", "999999999999999999999999"};
     (void)state;
     for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
         clear(NULL);
@@ -112,6 +151,8 @@ int main(void) {
         cmocka_unit_test_setup(defaults_stand_where_nothing_is_set, clear),
         cmocka_unit_test_setup(an_empty_value_counts_as_unset, clear),
         cmocka_unit_test_setup(values_within_bounds_are_taken, clear),
+        cmocka_unit_test_setup(a_budget_is_a_percentage_with_decimals, clear),
+        cmocka_unit_test_setup(an_interval_is_a_whole_number, clear),
         cmocka_unit_test_setup(slots_are_rounded_up_to_a_power_of_two, clear),
         cmocka_unit_test_setup(nonsense_leaves_the_default_and_is_named_once, clear),
         cmocka_unit_test_setup(a_value_cannot_forge_a_line_or_flood_it, clear),

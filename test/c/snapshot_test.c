@@ -28,7 +28,8 @@ static bool put(uint64_t address, uint64_t size) {
         mt_chunks_abandon(&chunks, cell);
         return false;
     }
-    mt_chunk chunk = {address, size, size, (uint32_t)site};
+    mt_chunk chunk = {
+        .address = address, .size = size, .born_ns = size, .site = (uint32_t)site};
     mt_chunks_publish(&chunks, cell, &chunk);
     return true;
 }
@@ -83,21 +84,39 @@ static void records_are_whole_while_threads_churn(void **state) {
     assert_int_equal(mt_sites_held(&sites), 0);
 }
 
+static bool put_born(uint64_t address, uint64_t born_ns) {
+    void *stack[] = {(void *)1, (void *)2};
+    mt_chunk chunk = {.address = address, .size = 1, .born_ns = born_ns};
+    int32_t cell = mt_chunks_claim(&chunks, address);
+    if (cell < 0) return false;
+    chunk.site = (uint32_t)mt_sites_hold(&sites, stack, 2);
+    mt_chunks_publish(&chunks, cell, &chunk);
+    return true;
+}
+
 static void the_oldest_come_first(void **state) {
     (void)state;
-    static mt_record records[500];
-    mt_record *order[500];
+    static mt_record records[SLOTS];
+    static uint64_t born[SLOTS];
     uint64_t seed = unit_seed();
-    for (int i = 0; i < 500; i++) {
-        records[i].chunk.born_ns = unit_random(&seed) % 100;
-        records[i].chunk.address = unit_random(&seed);
-        order[i] = &records[i];
+    uint32_t there = 0;
+    mt_chunks_init(&chunks, SLOTS);
+    mt_sites_init(&sites, SLOTS, DEPTH);
+    for (uint64_t a = 16; a < 16 * 700; a += 16) {
+        uint64_t when = unit_random(&seed) % 300;
+        if (put_born(a, when)) born[there++] = when;
     }
-    mt_snapshot_sort(order, 500);
-    for (int i = 1; i < 500; i++) {
-        const mt_chunk *a = &order[i - 1]->chunk, *b = &order[i]->chunk;
-        assert_true(a->born_ns < b->born_ns ||
-                    (a->born_ns == b->born_ns && a->address <= b->address));
+    for (uint32_t max = 0; max < there + 50; max = max * 2 + 1) {
+        uint32_t n = mt_snapshot_oldest(&chunks, &sites, records, max), younger = 0;
+        assert_int_equal(n, max < there ? max : there);
+        for (uint32_t i = 1; i < n; i++) {
+            const mt_chunk *a = &records[i - 1].chunk, *b = &records[i].chunk;
+            assert_true(a->born_ns < b->born_ns ||
+                        (a->born_ns == b->born_ns && a->address < b->address));
+        }
+        for (uint32_t i = 0; n && i < there; i++)
+            younger += born[i] < records[n - 1].chunk.born_ns;
+        assert_true(younger < n || n == 0); /* nobody older was left out */
     }
 }
 

@@ -10,11 +10,12 @@
 #include "record/thread.h"
 #include "record/unwind.h"
 
-static void *buffer[MT_DEPTH_MAX + MT_OWN_FRAMES], **stack;
+static mt_thread block;
+static void **stack;
 static uint32_t frames;
 
 static __attribute__((noinline)) void hook(uint32_t max) {
-    frames = mt_unwind(buffer, max, (void *)hook, __builtin_return_address(0), &stack);
+    frames = mt_unwind(&block, max, (void *)hook, MT_WALK_FROM_CALLER, &stack);
     __asm__ volatile("" ::: "memory");
 }
 
@@ -91,13 +92,12 @@ static void slots_of_unknown_functions_are_none(void **state) {
     assert_int_equal(mt_slots_point(map, "", (void *)never), 0);
 }
 
-/* Last: before it, libunwind is there. */
 static int start(void **state) {
     (void)state;
     hook(16);
     if (frames != 2) return -1; /* not started yet: hook and return address */
-    mt_unwind_start();
-    mt_unwind_start();
+    mt_unwind_start(false, true);
+    mt_unwind_start(false, true);
     return mt_unwind_kind() == MT_UNWINDER_LIBUNWIND ? 0 : -1;
 }
 

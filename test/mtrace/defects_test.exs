@@ -6,7 +6,9 @@ defmodule Mtrace.DefectsTest do
 
   import Mtrace.Test.Program
 
-  @large [env: [{"MTRACE_SLOTS", "65536"}]]
+  # Everything is recorded, so that a program can account for each of its blocks.
+  @all [env: [{"MTRACE_INTERVAL", "0"}]]
+  @large [env: [{"MTRACE_INTERVAL", "0"}, {"MTRACE_SLOTS", "65536"}]]
 
   defp well(name, args \\ [], options \\ @large) do
     {output, status} = trace(name, args, options)
@@ -22,7 +24,7 @@ defmodule Mtrace.DefectsTest do
   test "a pipe was opened in every process, and a byte written into a user's file" do
     file = Path.join(System.tmp_dir!(), "mtrace-own-#{System.unique_integer([:positive])}")
     on_exit(fn -> File.rm(file) end)
-    assert {_, 0} = trace("descriptors", [file])
+    assert {_, 0} = trace("descriptors", [file], @all)
     assert File.read!(file) == ""
   end
 
@@ -63,7 +65,147 @@ defmodule Mtrace.DefectsTest do
   end
 
   test "destructors that allocate after ours lost counts or blocks" do
-    well("destructors", [], [])
+    well("destructors", [], @all)
+  end
+
+  # Each of these was met by somebody who tried to break it; test/programs/corner.c tells how.
+  defp corner(name, args \\ [], options \\ @all) do
+    assert {"", 0} = trace("corner", [name | args], options)
+  end
+
+  test "malloc in a signal handler on a small alternate stack overflowed it" do
+    corner("small_signal_stack")
+    corner("small_coroutine")
+  end
+
+  test "a child's fork handler that ran before ours allocated while tracing was on, and hung" do
+    corner("fork_handlers", [], [{:preload, [path("at_fork.so"), object()]} | @all])
+    corner("fork_handlers")
+  end
+
+  test "a child that no handler ran in went on recording" do
+    corner("raw_fork")
+  end
+
+  test "a lock held around malloc, wanted by a constructor in another thread's dlopen, deadlocked" do
+    corner("first_calls_under_a_lock", [path("waits.so")])
+    assert {"", 0} = run("corner", ["first_calls_under_a_lock", path("waits.so")])
+  end
+
+  test "a lock held around malloc, wanted by another thread's dl_iterate_phdr, deadlocked" do
+    corner("cold_stacks_under_a_lock")
+  end
+
+  test "a look-up of ours took the program's dlerror" do
+    corner("errors_of_the_loader")
+    assert {"", 0} = run("corner", ["errors_of_the_loader"])
+  end
+
+  test "an mmap of the program's own that allocates recursed without end" do
+    corner("interposed_mmap")
+  end
+
+  test "a handler that jumped out of a hook left the thread deaf" do
+    corner("jumped_out_of_a_hook")
+  end
+
+  test "a library in the place of an unloaded one was walked with the other's rules" do
+    if walks?() do
+      for {a, b} <- [{"small", "large"}, {"large", "small"}] do
+        corner("other_library_in_the_same_place", [path("reuse_#{a}.so"), path("reuse_#{b}.so")])
+      end
+    end
+  end
+
+  test "an allocator that calls its own malloc by name was recorded twice" do
+    corner("allocator_that_calls_itself", [], [{:preload, [object(), path("wrap.so")]} | @all])
+  end
+
+  test "threads that first allocate in a late destructor each left a block behind" do
+    corner("late_threads")
+  end
+
+  test "a program that takes malloc's address and is not position-independent was not traced" do
+    well("not_pie")
+  end
+
+  test "a word about an option killed or stopped a program whose stderr nobody reads" do
+    program = "MTRACE=1 MTRACE_DEPTH=x LD_PRELOAD=#{object()} timeout 20 true"
+    gone = "(sleep 0.3; #{program} 2>&1) | : ; echo ${PIPESTATUS[0]}"
+    assert System.cmd("bash", ["-c", gone]) == {"0\n", 0}
+
+    full = """
+    dir=$(mktemp -d); mkfifo $dir/f; exec 3<>$dir/f; rm -r $dir
+    dd if=/dev/zero bs=4096 oflag=nonblock >&3 2>/dev/null; #{program} 2>&3; echo $?
+    """
+
+    assert System.cmd("bash", ["-c", full]) == {"0\n", 0}
+  end
+
+  test "a program of musl did not start, because it has no functions of glibc's" do
+    if cc = System.find_executable("musl-gcc") do
+      dir = Path.join(System.tmp_dir!(), "mtrace-musl-#{System.unique_integer([:positive])}")
+      File.mkdir_p!(dir)
+      on_exit(fn -> File.rm_rf!(dir) end)
+
+      File.write!(Path.join(dir, "m.c"), """
+      #include <stdio.h>
+      #include <stdlib.h>
+      int main(void) { char *p = malloc(10); free(realloc(p, 100)); return puts("well") < 0; }
+      """)
+
+      {_, 0} = System.cmd(cc, ["-O0", "-o", "m", "m.c"], cd: dir)
+      assert run(Path.join(dir, "m"), []) == {"well\n", 0}
+      assert trace(Path.join(dir, "m"), []) == {"well\n", 0}
+    end
+  end
+
+  describe "the walk's stacks are glibc's backtrace's, frame by frame, in" do
+    @expression """
+    import json, re, threading
+    def work(n):
+        return json.loads(json.dumps([{'a': i, 'b': [str(i)] * 3, 'c': {'d': i / 3}} for i in range(n)]))
+    ts = [threading.Thread(target=work, args=(3000,)) for _ in range(3)]
+    [t.start() for t in ts]; [t.join() for t in ts]
+    re.sub('a(b+)', lambda m: m.group(1) * 2, 'abb' * 20000)
+    """
+
+    for {name, command, args, least} <- [
+          {"python3", "python3", ["-c", @expression], 100_000},
+          {"the BEAM", "erl",
+           [
+             "-noshell",
+             "-eval",
+             "[code:load_file(M) || M <- [xmerl_scan, httpc, ssh, ssl, mnesia, dialyzer_cl]], halt()."
+           ], 50_000},
+          {"a C++ compiler", "g++",
+           ["-x", "c++", "-O2", "-S", "-o", "/dev/null", "test/programs/plugin.cc"], 1000}
+        ] do
+      test name do
+        if walks?() and System.find_executable(unquote(command)) do
+          file =
+            Path.join(System.tmp_dir!(), "mtrace-walk-#{System.unique_integer([:positive])}")
+
+          on_exit(fn -> File.rm(file) end)
+          env = [env: [{"WALKCHECK_FILE", file}], preload: [path("walkcheck.so")]]
+          {output, status} = run(unquote(command), unquote(args), env)
+          assert {status, output} |> elem(0) == 0, output
+
+          sums =
+            Regex.scan(
+              ~r/walkcheck: \d+ (\d+) compared, \d+ frames, (\d+) shorter, (\d+) differed/,
+              File.read!(file),
+              capture: :all_but_first
+            )
+            |> Enum.map(fn numbers -> Enum.map(numbers, &String.to_integer/1) end)
+            |> Enum.zip_with(&Enum.sum/1)
+
+          assert [compared, shorter, 0] = sums, File.read!(file)
+          assert compared >= unquote(least)
+          assert shorter <= compared / 1000, File.read!(file)
+        end
+      end
+    end
   end
 
   test "threads, forks, loading, signals, snapshots and resets at once" do

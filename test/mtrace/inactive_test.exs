@@ -18,7 +18,8 @@ defmodule Mtrace.InactiveTest do
           &Mtrace.olds/0,
           fn -> Mtrace.olds(3, true) end,
           &Mtrace.stats/0,
-          &Mtrace.reset/0
+          &Mtrace.reset/0,
+          fn -> Mtrace.configure(depth: 10) end
         ] do
       error = assert_raise Mtrace.InactiveError, call
       assert error.reason == :inactive
@@ -83,10 +84,15 @@ defmodule Mtrace.InactiveTest do
   test "what the environment asks for is seen, and nonsense is named in one line" do
     output =
       beam("IO.inspect(Mtrace.status().options)",
-        env: [{"MTRACE_DEPTH", "12"}, {"MTRACE_SLOTS", "lots"}]
+        env: [
+          {"MTRACE_DEPTH", "12"},
+          {"MTRACE_SLOTS", "lots"},
+          {"MTRACE_INTERVAL", "65536"},
+          {"MTRACE_BUDGET", "0.5"}
+        ]
       )
 
-    assert output =~ "%{depth: 12, slots: 4096}"
+    assert output =~ "%{budget: 0.5, depth: 12, interval: 65536, slots: 4096}"
     assert [_] = Regex.scan(~r/mtrace: MTRACE_SLOTS=lots is not understood/, output)
   end
 

@@ -1,5 +1,6 @@
 defmodule Mtrace.PreloadedTest do
-  # In a BEAM that Mtrace is preloaded into.
+  # In a BEAM that Mtrace is preloaded into. Everything is recorded, unless a test is about
+  # what is not.
   use ExUnit.Case
   @moduletag :preloaded
 
@@ -15,6 +16,11 @@ defmodule Mtrace.PreloadedTest do
 
   defp symbols({_age, _size, _address, _ns, stack}) do
     for {_library, symbol} <- stack, do: symbol
+  end
+
+  setup do
+    Mtrace.configure(interval: 0)
+    on_exit(fn -> Mtrace.configure(interval: :adaptive) end)
   end
 
   describe "olds/2" do
@@ -100,18 +106,16 @@ defmodule Mtrace.PreloadedTest do
 
     test "never answers a reused address with the stack of its former chunk" do
       Mtrace.reset()
-      # glibc hands a freed chunk out again to the thread that freed it
+
       same =
         for i <- 1..200 do
           [first, second] = if rem(i, 2) == 0, do: [:malloc, :calloc], else: [:calloc, :malloc]
-          former = Leaky.leak(first, 3333, 1)
-          Leaky.give_back(former)
-          refute List.keyfind(Mtrace.olds(4096), former, 2)
-          address = Leaky.leak(second, 3333, 1)
+          {former, address} = Leaky.leak_again(first, second, 3333)
           old = List.keyfind(Mtrace.olds(4096), address, 2)
           assert "leak_by_#{second}" in symbols(old)
           refute "leak_by_#{first}" in symbols(old)
           Leaky.give_back(address)
+          refute List.keyfind(Mtrace.olds(4096), former, 2)
           address == former
         end
 
@@ -188,7 +192,7 @@ defmodule Mtrace.PreloadedTest do
       strndup_cnt allocated_bytes used_bytes free_bytes mmap_bytes mmap_chunks)a
     @family ~w(reallocarray_cnt free_sized_cnt free_aligned_sized_cnt aligned_alloc_cnt memalign_cnt
       valloc_cnt pvalloc_cnt malloc_usable_size_cnt)a
-    @coverage ~w(recorded ignored slots)a
+    @coverage ~w(recorded slots interval ignored thinned)a
 
     test "has the keys of the first generation, the rest of the family and coverage" do
       stats = Mtrace.stats()
@@ -224,6 +228,7 @@ defmodule Mtrace.PreloadedTest do
     end
 
     test "counts what the table has no room for" do
+      Mtrace.configure(interval: 0)
       Mtrace.reset()
       assert Mtrace.stats().ignored < 100
       Leaky.leak(:malloc, 3, 20_000)
@@ -247,11 +252,15 @@ defmodule Mtrace.PreloadedTest do
   test "status/0 says how it is active and what it stands on" do
     status = Mtrace.status()
     assert status.active == :preloaded
-    assert status.message =~ ~r/^Mtrace is active: preloaded, \d+ of 4096 slots taken/
-    assert status.unwinder == :libunwind
+
+    assert status.message =~
+             ~r/^Mtrace is active: preloaded, \d+ of 4096 slots taken, interval 0$/
+
+    assert status.unwinder == if(Mtrace.Test.Program.walks?(), do: :cfi, else: :libunwind)
     assert status.allocator =~ "libc"
-    assert status.options == %{depth: 32, slots: 4096}
-    assert %{recorded: _, ignored: _, slots: 4096, sites: _, missed_frees: 0} = status.coverage
+    assert status.options == %{interval: 0, budget: 1.0, depth: 32, slots: 4096}
+    assert %{recorded: _, ignored: _, thinned: _, slots: 4096} = status.coverage
+    assert %{interval: 0, sites: _, missed_frees: 0} = status.coverage
     assert status.own_bytes < 4 * 1024 * 1024
     assert status.notes == []
     assert status.version == "0.1.0"
@@ -261,6 +270,96 @@ defmodule Mtrace.PreloadedTest do
     before = Mtrace.status().own_bytes
     Leaky.leak(:thread, 1, 200)
     assert Mtrace.status().own_bytes - before <= 200 * 8192
+  end
+
+  describe "configure/1" do
+    test "changes what it names and keeps the rest" do
+      assert Mtrace.configure(interval: 123_456) == :ok
+      assert Mtrace.configure(budget: 0.1) == :ok
+      assert Mtrace.configure(depth: 7) == :ok
+      assert Mtrace.configure([]) == :ok
+      assert Mtrace.status().options == %{interval: 123_456, budget: 0.1, depth: 7, slots: 4096}
+      assert Mtrace.stats().interval == 123_456
+      Mtrace.configure(interval: 0, budget: 1, depth: 3)
+      {_, [{_, _, _, _, stack}]} = leak(:malloc, 4321, 1)
+      assert length(stack) == 3
+      Mtrace.configure(depth: 32)
+    end
+
+    test "refuses what it does not know, and then changes nothing" do
+      before = Mtrace.status().options
+
+      for {bad, sentence} <- [
+            {[interval: -1], ~r/:adaptive or a number of bytes from 0 to 17592186044416/},
+            {[interval: 1.5], ~r/:interval/},
+            {[interval: 17_592_186_044_417], ~r/:interval/},
+            {[budget: 0], ~r/:budget a percentage from 0.01 to 100/},
+            {[budget: 100.1], ~r/:budget/},
+            {[budget: "1"], ~r/:budget/},
+            {[depth: 1], ~r/:depth a number of frames from 2 to 64/},
+            {[depth: 65], ~r/:depth/},
+            {[slots: 100], ~r/takes :interval, :budget and :depth/},
+            {[depth: 10, budget: -1], ~r/:budget/},
+            {%{depth: 10}, ~r/keyword list/},
+            {:depth, ~r/keyword list/}
+          ] do
+        assert_raise ArgumentError, sentence, fn -> Mtrace.configure(bad) end
+        assert Mtrace.status().options == before
+      end
+
+      for bad <- [
+            [-1, nil, nil],
+            [nil, 0, nil],
+            [nil, nil, 65],
+            [:x, nil, nil],
+            [nil, 1.5, nil]
+          ] do
+        assert_raise ArgumentError, fn -> apply(Mtrace.Native, :configure, bad) end
+      end
+
+      assert Mtrace.status().options == before
+    end
+  end
+
+  describe "the sampler" do
+    setup do
+      Mtrace.configure(interval: :adaptive)
+      Mtrace.reset()
+      :ok
+    end
+
+    test "records everything after a reset, as long as there is room" do
+      first = Leaky.leak(:malloc, 5151, 1)
+      Leaky.leak(:malloc, 5252, 500)
+      olds = Mtrace.olds(4096)
+      assert List.keyfind(olds, first, 2)
+      assert Enum.count(olds, &(elem(&1, 1) == 5252)) == 500
+    end
+
+    test "never goes blind: the table is thinned, not full, and holds the latest leaks too" do
+      Leaky.leak(:malloc, 64, 100_000)
+      stats = Mtrace.stats()
+      assert stats.recorded in 500..3100
+      assert stats.interval > 0
+      assert stats.thinned + stats.ignored > 0
+      Leaky.leak(:calloc, 48, 30_000)
+      stacks = for {_, _, _, _, stack} <- Mtrace.olds(4096), do: stack
+      named = Enum.frequencies(for stack <- stacks, {_, "leak_by_" <> way} <- stack, do: way)
+      assert %{"malloc" => m, "calloc" => c} = named
+      assert m / c > 1.5 and m / c < 8
+    end
+
+    test "a leak of one small chunk in 1000 that begins late is found without a reset" do
+      Leaky.leak(:malloc, 64, 100_000)
+
+      for _ <- 1..2000 do
+        Leaky.leak(:malloc, 100, 1)
+        Leaky.churn(200, 1000)
+      end
+
+      stacks = for {_, 100, _, _, stack} <- Mtrace.olds(4096), do: stack
+      assert Enum.any?(stacks, &Enum.any?(&1, fn f -> match?({_, "leak_by_malloc"}, f) end))
+    end
   end
 
   test "ports and shells do not inherit the preload" do

@@ -29,7 +29,7 @@ typedef struct {
 
 static block own[THREADS][BLOCKS];
 static _Atomic(char *) handed[SHARED]; /* blocks on their way to another thread */
-static atomic_bool stop;
+static atomic_bool stop, calm;         /* calm: the end is near, no more resets */
 static atomic_int epoch, resetting, forks, loads, resets;
 static const char *library;
 
@@ -146,7 +146,7 @@ static void *observer(void *unused) {
     for (int i = 0; !stop; i++) {
         uint32_t n = traced_core()->snapshot(records, 1 << 16);
         for (uint32_t k = 0; k < n; k++) CHECK(records[k].frames >= 2);
-        if (i % 40 == 39) {
+        if (i % 40 == 39 && !calm) {
             resetting = 1;
             traced_core()->reset();
             epoch++;
@@ -201,6 +201,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 4; i++) pthread_create(&thread[THREADS + i], NULL, extra[i], NULL);
     time_t end = time(NULL) + atoi(argv[1]);
     while (time(NULL) < end) usleep(100000);
+    calm = true;
+    sleep(2);
     stop = true;
     for (int i = 0; i < THREADS + 4; i++) pthread_join(thread[i], NULL);
     memset(&every, 0, sizeof every);

@@ -33,6 +33,15 @@ defmodule Mtrace.Test.Program do
 
   defp pair({name, value}), do: "#{name}=#{value}"
 
+  @doc "Whether Mtrace's own walk exists here: glibc 2.35, on x86-64 or arm64."
+  def walks? do
+    {version, 0} = System.cmd("getconf", ["GNU_LIBC_VERSION"])
+    [_, minor] = Regex.run(~r/glibc 2\.(\d+)/, version)
+
+    String.to_integer(minor) >= 35 and
+      to_string(:erlang.system_info(:system_architecture)) =~ ~r/x86_64|aarch64/
+  end
+
   @doc "A shared library that the loader finds by this name, or nil."
   def library(name) do
     {output, 0} = System.cmd("sh", ["-c", "ldconfig -p 2>/dev/null || /sbin/ldconfig -p"])

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,20 +72,38 @@ static const struct {
     {"thread", leak_in_thread},
 };
 
-static ERL_NIF_TERM leak_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+static leak *find(ErlNifEnv *env, ERL_NIF_TERM term) {
     char how[32];
+    if (!enif_get_atom(env, term, how, sizeof how, ERL_NIF_LATIN1)) return NULL;
+    for (size_t i = 0; i < sizeof leaks / sizeof *leaks; i++)
+        if (strcmp(leaks[i].how, how) == 0) return leaks[i].leak;
+    return NULL;
+}
+
+static ERL_NIF_TERM leak_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     unsigned long size, times;
+    leak *leak_once = find(env, argv[0]);
+    void *p = NULL;
     (void)argc;
-    if (!enif_get_atom(env, argv[0], how, sizeof how, ERL_NIF_LATIN1) ||
-        !enif_get_ulong(env, argv[1], &size) || !enif_get_ulong(env, argv[2], &times))
+    if (!leak_once || !enif_get_ulong(env, argv[1], &size) ||
+        !enif_get_ulong(env, argv[2], &times))
         return enif_make_badarg(env);
-    for (size_t i = 0; i < sizeof leaks / sizeof *leaks; i++) {
-        if (strcmp(leaks[i].how, how) != 0) continue;
-        void *p = NULL;
-        for (; times > 0; times--) p = leaks[i].leak(size);
-        return enif_make_ulong(env, (unsigned long)p);
-    }
-    return enif_make_badarg(env);
+    for (; times > 0; times--) p = leak_once(size);
+    return enif_make_ulong(env, (unsigned long)p);
+}
+
+/* leak_again(First, Second, Size): allocates one way, gives it back, allocates the other way, all
+ * in one thread: mostly the same address twice. Returns {FirstAddress, SecondAddress}. */
+static ERL_NIF_TERM leak_again_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    unsigned long size;
+    leak *first = find(env, argv[0]), *second = find(env, argv[1]);
+    (void)argc;
+    if (!first || !second || !enif_get_ulong(env, argv[2], &size)) return enif_make_badarg(env);
+    void *former = first(size);
+    uintptr_t was = (uintptr_t)former;
+    free(former);
+    return enif_make_tuple2(env, enif_make_ulong(env, was),
+                            enif_make_ulong(env, (unsigned long)second(size)));
 }
 
 /* Gives back a chunk of leak's, by its address. */
@@ -105,7 +124,23 @@ static ERL_NIF_TERM resize_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     return enif_make_ulong(env, (unsigned long)realloc((void *)address, size));
 }
 
+/* churn(Size, Times): allocates and gives back, as a healthy NIF does. */
+static ERL_NIF_TERM churn_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    unsigned long size, times;
+    (void)argc;
+    if (!enif_get_ulong(env, argv[0], &size) || !enif_get_ulong(env, argv[1], &times))
+        return enif_make_badarg(env);
+    for (; times > 0; times--) {
+        void *p = malloc(size);
+        KEEP(p);
+        free(p);
+    }
+    return enif_make_atom(env, "ok");
+}
+
 static ErlNifFunc functions[] = {
+    {"leak_again", 3, leak_again_nif, 0},
+    {"churn", 2, churn_nif, 0},
     {"leak", 3, leak_nif, 0},
     {"leak_dirty", 3, leak_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"leak_dirty_io", 3, leak_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},

@@ -1,0 +1,28 @@
+/* loader: see the header. */
+#include "loader.h"
+
+#include "next.h"
+#include "record/thread.h"
+#include "record/unwind.h"
+#include "record/walk.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* A callback that allocates while another thread unwinds would wait for libunwind's lock with
+ * the loader's in its hand, and the other the reverse. */
+EXPORT int dl_iterate_phdr(mt_phdr_callback *f, void *context) {
+    uintptr_t outer = mt_tls_mine.callback_sp;
+    if (mt_unwind_kind() == MT_UNWINDER_LIBUNWIND)
+        mt_tls_mine.callback_sp = (uintptr_t)__builtin_frame_address(0);
+    int result = mt_next_get(dl_iterate_phdr)(f, context);
+    mt_tls_mine.callback_sp = outer;
+    return result;
+}
+
+/* Afterwards: what is looked up from now on is looked up in what is there from now on. */
+int dlclose(void *handle);
+EXPORT int dlclose(void *handle) {
+    int result = mt_next_get(dlclose)(handle);
+    mt_walk_forget_unloaded();
+    return result;
+}

@@ -1,0 +1,218 @@
+/* walk: see the header. Runs inside malloc. */
+#include "walk.h"
+
+#include <link.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cfi.h"
+#include "readable.h"
+
+enum { ENTRIES = 8192, MAX_PERMANENT = 128, PAGE = 4096, MAX_DESCENT = 64 * PAGE };
+
+#define PLACE     0x0000ffffffffffffull
+#define FRAME_MAX ((uintptr_t)16 << 20) /* no function's frame is larger */
+
+typedef struct {
+    _Atomic uint64_t check; /* (place | identity << 48) ^ rule */
+    _Atomic uint64_t rule;
+} kept;
+
+static kept *_Atomic table;
+
+/* Objects that the dynamic linker loaded with the program; it never unloads them. */
+static struct { uintptr_t lo, hi; } permanent[MAX_PERMANENT];
+static int permanents;
+
+static int note_permanent(struct dl_phdr_info *info, size_t size, void *context) {
+    (void)size, (void)context;
+    for (int i = 0; i < info->dlpi_phnum && permanents < MAX_PERMANENT; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
+        permanent[permanents].lo = info->dlpi_addr + p->p_vaddr;
+        permanent[permanents].hi = info->dlpi_addr + p->p_vaddr + p->p_memsz;
+        permanents++;
+    }
+    return 0;
+}
+
+int mt_walk_start(void) {
+    if (!mt_cfi_exists()) return -1;
+    if (atomic_load(&table)) return 0;
+    void *memory = mmap(NULL, ENTRIES * sizeof(kept), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return -1;
+    dl_iterate_phdr(note_permanent, NULL);
+    atomic_store(&table, memory);
+    return 0;
+}
+
+bool mt_walk_works(void) {
+    return atomic_load_explicit(&table, memory_order_relaxed) != NULL;
+}
+
+static bool is_permanent(uintptr_t place) {
+    for (int i = 0; i < permanents; i++)
+        if (place >= permanent[i].lo && place < permanent[i].hi) return true;
+    return false;
+}
+
+static _Atomic uint32_t unloads;
+
+void mt_walk_forget_unloaded(void) {
+    atomic_fetch_add_explicit(&unloads, 1, memory_order_relaxed);
+}
+
+/* 16 bits, never 0, of where the object lies, of the eight bytes of code up to the place, and
+ * of how often something was unloaded. */
+static uint64_t identity(const mt_eh_object *o, uintptr_t place) {
+    uint64_t code = 0, h;
+    if (place - (uintptr_t)o->start >= 8) memcpy(&code, (void *)(place - 7), 8);
+    h = code ^ (uintptr_t)o->map;
+    h += (uint64_t)atomic_load_explicit(&unloads, memory_order_relaxed) * 0xbf58476d1ce4e5b9ull;
+    h = (h ^ (uintptr_t)o->start) * 0x9e3779b97f4a7c15ull;
+    h = (h ^ (uintptr_t)o->end) * 0x9e3779b97f4a7c15ull;
+    h = (h ^ (uintptr_t)o->eh_frame_hdr) * 0x9e3779b97f4a7c15ull;
+    return h >> 48 | 1;
+}
+
+static bool same_object(uintptr_t place, uint64_t id) {
+    mt_eh_object o;
+    return mt_eh_find_object(place, &o) && identity(&o, place) == id;
+}
+
+/* Looks the rule up in the object itself and keeps it, none too. */
+static uint64_t find(kept *k, uintptr_t place) {
+    mt_eh_object o;
+    if (!mt_eh_find_object(place, &o)) return 0;
+    uint64_t rule = mt_cfi_rule(&o, place);
+    uint64_t id = is_permanent(place) ? 0 : identity(&o, place);
+    atomic_store_explicit(&k->rule, rule, memory_order_relaxed);
+    atomic_store_explicit(&k->check, (place | id << 48) ^ rule, memory_order_relaxed);
+    return rule;
+}
+
+/* Relaxed: an entry carries its own proof, and holds nothing but itself. */
+static uint64_t rule_at(kept *entries, uintptr_t place) {
+    if (place & ~PLACE) return 0;
+    kept *k = &entries[(place * 0x9e3779b97f4a7c15ull) >> 51];
+    uint64_t rule = atomic_load_explicit(&k->rule, memory_order_relaxed);
+    uint64_t check = atomic_load_explicit(&k->check, memory_order_relaxed) ^ rule;
+    if ((check & PLACE) == place) {
+        uint64_t id = check >> 48;
+        if (id == 0 || same_object(place, id)) return rule;
+    }
+    return find(k, place);
+}
+
+/* Begins with the page that the thread is on. A deeper call makes the stack grow down: then
+ * what is known above stays known if the pages between can be read. */
+static void enter(mt_walk_stack *known, uintptr_t sp) {
+    uintptr_t page = sp & ~(uintptr_t)(PAGE - 1);
+    if (sp >= known->lo && sp < known->hi) return;
+    if (sp < known->lo && known->lo - page <= MAX_DESCENT) {
+        uintptr_t at = known->lo - PAGE;
+        while (at > page && mt_readable(at)) at -= PAGE;
+        if (at == page) {
+            known->lo = page;
+            return;
+        }
+    }
+    known->lo = page;
+    known->hi = page + PAGE;
+}
+
+static bool can_read(mt_walk_stack *known, uintptr_t address) {
+    if (address % sizeof(uintptr_t)) return false;
+    if (address >= known->lo && address < known->hi) return true;
+    uintptr_t page = address & ~(uintptr_t)(PAGE - 1);
+    if (!mt_readable(page)) return false;
+    if (page == known->hi) known->hi += PAGE;
+    else if (page + PAGE == known->lo) known->lo = page;
+    return true;
+}
+
+/* Other functions' frames are none of a sanitizer's business. */
+static __attribute__((no_sanitize_address, no_sanitize_thread)) bool
+load(mt_walk_stack *known, uintptr_t address, uintptr_t *value) {
+    if (!can_read(known, address)) return false;
+    *value = *(const uintptr_t *)address;
+    return true;
+}
+
+/* arm64 may sign return addresses: hint 7 (xpaclri) takes the signature off, or does nothing.
+ */
+static uintptr_t plain(uintptr_t pc) {
+#if defined __aarch64__
+    register uintptr_t x30 __asm__("x30") = pc;
+    __asm__("hint #7" : "+r"(x30));
+    return x30;
+#else
+    return pc;
+#endif
+}
+
+/* From a function's registers to its caller's; false where the walk ends. */
+static bool step(mt_rule r, mt_walk_from *at, mt_walk_stack *known) {
+    uintptr_t cfa = 0, ra_at, fp = at->fp, pc;
+    switch (r.cfa) {
+    case MT_CFA_SP:
+        cfa = at->sp + (uintptr_t)(intptr_t)r.a;
+        break;
+    case MT_CFA_FP:
+        cfa = at->fp + (uintptr_t)(intptr_t)r.a;
+        break;
+    case MT_CFA_AT_FP:
+        if (!load(known, at->fp + (uintptr_t)(intptr_t)r.a, &cfa)) return false;
+        break;
+    case MT_CFA_AT_SP:
+        if (!load(known, at->sp + (uintptr_t)(intptr_t)r.a, &cfa)) return false;
+        break;
+    default:
+        return false;
+    }
+    /* A signal may have come on another stack. */
+    if (!r.signal && (cfa < at->sp || cfa - at->sp > FRAME_MAX)) return false;
+    ra_at = (r.ra == MT_RA_CFA ? cfa : at->sp) + (uintptr_t)(intptr_t)r.c;
+    if (r.ra == MT_RA_END || !load(known, ra_at, &pc)) return false;
+    uintptr_t b = (uintptr_t)(intptr_t)r.b;
+    switch (r.fp) {
+    case MT_FP_CFA:
+        if (!load(known, cfa + b, &fp)) return false;
+        break;
+    case MT_FP_FP:
+        if (!load(known, at->fp + b, &fp)) return false;
+        break;
+    case MT_FP_SP:
+        if (!load(known, at->sp + b, &fp)) return false;
+        break;
+    case MT_FP_LOST:
+        fp = 0;
+        break; /* whoever needs it then has a CFA below its sp */
+    default:
+        break;
+    }
+    *at = (mt_walk_from){plain(pc), cfa, fp};
+    return at->pc > 1;
+}
+
+uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t max) {
+    kept *entries = atomic_load_explicit(&table, memory_order_relaxed);
+    uint32_t n = 0;
+    uintptr_t exact = 0; /* 1 where pc is not a return address */
+    if (max == 0) return 0;
+    at.pc = plain(at.pc);
+    stack[n++] = (void *)at.pc;
+    enter(known, at.sp);
+    while (n < max) {
+        uint64_t packed = rule_at(entries, at.pc - 1 + exact);
+        if (!packed) break;
+        mt_rule rule = mt_rule_unpack(packed);
+        if (!step(rule, &at, known)) break;
+        exact = rule.signal;
+        stack[n++] = (void *)(at.pc + exact); /* names are looked up one before */
+    }
+    return n;
+}

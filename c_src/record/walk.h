@@ -1,0 +1,59 @@
+/* walk: the stack of the calling thread by its call frame information, from rules that are
+ * kept.
+ *
+ *   place ──hash──▶ | place, identity | rule |     8192 entries of two words for all threads
+ *
+ * The words of an entry are stored and loaded one by one; the first is kept exclusive-ored with
+ * the second, so that halves of two entries do not fit (Hyatt and Mann, "A lock-less
+ * transposition table"). A rule for an object that was loaded with the program holds for good.
+ * Any other may be unloaded, and another object may come to lie at the same address: for those
+ * the entry also holds a hash of the object's place in memory, of the code before the return
+ * address, and of how often the program has called dlclose; it is looked up anew if they are
+ * not the same.
+ *
+ * The walk gives up, and keeps the frames that it has, where there is no rule (code of a JIT),
+ * where the stack pointer would not grow, and where the stack cannot be read: each page is
+ * tested once a thread before it is read for the first time, so that neither a wrong rule nor
+ * a stack that is not the thread's own (a fiber, an alternate signal stack) can fault.
+ *
+ * Safe anywhere: in a signal handler, in the child of a fork, in a callback of dl_iterate_phdr.
+ * No lock, no allocation, and once the thread's stack is known no system call. Some 4 ns a
+ * frame that is known, 100 ns one that is not.
+ */
+#ifndef MT_RECORD_WALK_H
+#define MT_RECORD_WALK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A function's registers as they will be when it returns: those of its caller. */
+typedef struct mt_walk_from {
+    uintptr_t pc, sp, fp;
+} mt_walk_from;
+
+/* To be used in the function itself; it gets a frame pointer by it. */
+#define MT_WALK_FROM_CALLER                                                                    \
+    ((mt_walk_from){(uintptr_t)__builtin_return_address(0), (uintptr_t)__builtin_dwarf_cfa(),  \
+                    *(uintptr_t *)__builtin_frame_address(0)})
+
+/* Pages of a stack that are known to be readable, [lo, hi). A thread's own; zero is none. */
+typedef struct mt_walk_stack {
+    uintptr_t lo, hi;
+} mt_walk_stack;
+
+/* Maps the table of rules (128 KiB) and notes which objects came with the program. 0; -1 where
+ * the walk does not exist (another processor, glibc before 2.35) or without memory. Once, from
+ * the constructor or an attach, not from a hook. */
+int mt_walk_start(void);
+
+bool mt_walk_works(void);
+
+/* An object may have been unloaded: rules for objects that came after the program do not count
+ * any more. Any thread. */
+void mt_walk_forget_unloaded(void);
+
+/* Stores the return addresses from `from.pc` on, at most `max`, and returns how many, at least
+ * 1 if max is. */
+uint32_t mt_walk(mt_walk_from from, mt_walk_stack *known, void **stack, uint32_t max);
+
+#endif

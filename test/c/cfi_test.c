@@ -1,0 +1,189 @@
+/* Call frame information: rules as compilers write them, and tables that lie. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "record/cfi.h"
+
+static void rules_survive_packing(void **state) {
+    (void)state;
+    uint64_t seed = unit_seed();
+    for (int i = 0; i < 100000; i++) {
+        uint64_t r = unit_random(&seed);
+        mt_rule rule = {.cfa = 1 + r % 4,
+                        .fp = (r >> 8) % 5,
+                        .ra = (r >> 16) % 3,
+                        .signal = r >> 20 & 1,
+                        .a = (int32_t)(unit_random(&seed) % (1 << 23)) - (1 << 22),
+                        .b = ((int32_t)(unit_random(&seed) % 65536) - 32768) * 8,
+                        .c = ((int32_t)(unit_random(&seed) % 65536) - 32768) * 8};
+        mt_rule back = mt_rule_unpack(mt_rule_pack(&rule));
+        assert_int_not_equal(mt_rule_pack(&rule), 0);
+        assert_int_equal(back.cfa, rule.cfa);
+        assert_int_equal(back.fp, rule.fp);
+        assert_int_equal(back.ra, rule.ra);
+        assert_int_equal(back.signal, rule.signal);
+        assert_int_equal(back.a, rule.a);
+        assert_int_equal(back.b, rule.b);
+        assert_int_equal(back.c, rule.c);
+    }
+}
+
+static void rules_that_do_not_fit_are_none(void **state) {
+    (void)state;
+    mt_rule rule = {.cfa = MT_CFA_SP, .a = 1 << 22};
+    assert_int_equal(mt_rule_pack(&rule), 0);
+    rule = (mt_rule){.cfa = MT_CFA_SP, .c = 4};
+    assert_int_equal(mt_rule_pack(&rule), 0);
+    rule = (mt_rule){.cfa = MT_CFA_SP, .b = 8 << 15};
+    assert_int_equal(mt_rule_pack(&rule), 0);
+    rule = (mt_rule){.cfa = MT_CFA_NONE};
+    assert_int_equal(mt_rule_pack(&rule), 0);
+}
+
+#if defined __x86_64__
+/* An object of our own making: header, CIE, FDE, one function of 100 bytes at `code`. */
+static uint8_t object[4096] __attribute__((aligned(16)));
+enum { HDR = 0, CIE = 64, FDE = 128, CODE = 2048, PROGRAM = FDE + 17 };
+
+static void put32(int at, uint32_t value) {
+    memcpy(object + at, &value, 4);
+}
+
+static void make_object(const uint8_t *program, size_t n) {
+    static const uint8_t cie[] = {
+        0, 0,    0,    0, /* id */
+        1, 'z',  'R',  0, 1, 0x78, 16,
+        1, 0x1b, 0x0c, 7, 8, 0x90, 1, /* CFA = rsp + 8, ra at CFA - 8 */
+        0, 0};
+    memset(object, 0, sizeof object);
+    memcpy(object + HDR, (uint8_t[]){1, 0x1b, 0x03, 0x3b}, 4);
+    put32(HDR + 4, CIE - (HDR + 4));
+    put32(HDR + 8, 1);
+    put32(HDR + 12, CODE);
+    put32(HDR + 16, FDE);
+    put32(CIE, sizeof cie);
+    memcpy(object + CIE + 4, cie, sizeof cie);
+    put32(FDE, (uint32_t)(13 + n));
+    put32(FDE + 4, FDE + 4 - CIE);
+    put32(FDE + 8, (uint32_t)(CODE - (FDE + 8)));
+    put32(FDE + 12, 100);
+    object[FDE + 16] = 0;
+    memcpy(object + PROGRAM, program, n);
+}
+
+static mt_rule rule_at(int offset) {
+    mt_eh_object o = {object, object + sizeof object, object + HDR, NULL};
+    return mt_rule_unpack(mt_cfi_rule(&o, (uintptr_t)object + CODE + offset));
+}
+
+static void assert_rule(int offset, int cfa, int a, int fp, int b) {
+    mt_rule r = rule_at(offset);
+    assert_int_equal(r.cfa, cfa);
+    assert_int_equal(r.a, a);
+    assert_int_equal(r.fp, fp);
+    assert_int_equal(r.b, b);
+    assert_int_equal(r.ra, MT_RA_CFA);
+    assert_int_equal(r.c, -8);
+}
+
+static void a_function_with_a_frame_pointer(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x41,      0x0e, 16, 0x86, 2,     /* push rbp */
+                                      0x43,      0x0d, 6,               /* mov rbp, rsp */
+                                      0x40 + 40, 0x0c, 7,  8,    0xc6}; /* leave; ret */
+    make_object(program, sizeof program);
+    assert_rule(0, MT_CFA_SP, 8, MT_FP_SAME, 0);
+    assert_rule(1, MT_CFA_SP, 16, MT_FP_CFA, -16);
+    assert_rule(4, MT_CFA_FP, 16, MT_FP_CFA, -16);
+    assert_rule(43, MT_CFA_FP, 16, MT_FP_CFA, -16);
+    assert_rule(44, MT_CFA_SP, 8, MT_FP_SAME, 0);
+    assert_rule(99, MT_CFA_SP, 8, MT_FP_SAME, 0);
+    assert_int_equal(rule_at(100).cfa, MT_CFA_NONE); /* behind the function */
+    assert_int_equal(rule_at(-1).cfa, MT_CFA_NONE);
+}
+
+static void remembered_states_come_back(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x41, 0x0e, 64,   0x45, 0x0a, 0x0e,
+                                      8,    0x41, 0x0b, 0x41, 0x13, 0x7f};
+    make_object(program, sizeof program);
+    assert_rule(1, MT_CFA_SP, 64, MT_FP_SAME, 0);
+    assert_rule(6, MT_CFA_SP, 8, MT_FP_SAME, 0);
+    assert_rule(7, MT_CFA_SP, 64, MT_FP_SAME, 0);
+    assert_rule(8, MT_CFA_SP, 8, MT_FP_SAME, 0); /* def_cfa_offset_sf -1 * -8 */
+}
+
+/* gcc's frames with a realigned stack: CFA = *(rbp - 8), rbp at *(rbp + 0). */
+static void a_realigned_stack(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x0f, 3, 0x76, 0x78, 0x06, 0x10, 6, 2, 0x76, 0x00};
+    make_object(program, sizeof program);
+    assert_rule(50, MT_CFA_AT_FP, -8, MT_FP_FP, 0);
+}
+
+static void the_outermost_frame_ends_the_walk(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x07, 16};
+    make_object(program, sizeof program);
+    assert_int_equal(rule_at(5).ra, MT_RA_END);
+}
+
+static void what_needs_another_register_is_no_rule(void **state) {
+    (void)state;
+    static const uint8_t programs[][4] = {
+        {0x0c, 12, 8, 0},   /* CFA = r12 + 8 */
+        {0x09, 16, 3, 0},   /* the return address in a register */
+        {0x0f, 1, 0x9c, 0}, /* another expression */
+        {0x3f, 0, 0, 0}};   /* no such instruction */
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+        make_object(programs[i], 4);
+        assert_int_equal(rule_at(50).cfa, MT_CFA_NONE);
+    }
+}
+
+/* The frame pointer is lost, not taken for the caller's. */
+static void a_frame_pointer_kept_elsewhere_is_lost(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x09, 6, 3};
+    make_object(program, sizeof program);
+    assert_int_equal(rule_at(50).fp, MT_FP_LOST);
+}
+
+/* Run under ASan: nothing beyond the object may be read, and every program must end. */
+static void tables_that_lie_are_survived(void **state) {
+    (void)state;
+    uint64_t seed = unit_seed();
+    uint8_t *copy = malloc(sizeof object);
+    static const uint8_t program[] = {0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6};
+    for (int i = 0; i < 200000; i++) {
+        make_object(program, sizeof program);
+        memcpy(copy, object, sizeof object);
+        for (int n = 1 + (int)(unit_random(&seed) % 6); n > 0; n--)
+            copy[unit_random(&seed) % 200] = (uint8_t)unit_random(&seed);
+        if (i % 4 == 0)
+            for (int k = PROGRAM; k < 512; k++) copy[k] = (uint8_t)unit_random(&seed);
+        mt_eh_object o = {copy, copy + (i % 3 ? sizeof object : unit_random(&seed) % 300), copy,
+                          NULL};
+        mt_cfi_rule(&o, (uintptr_t)copy + CODE + unit_random(&seed) % 100);
+    }
+    free(copy);
+}
+#endif
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rules_survive_packing),
+        cmocka_unit_test(rules_that_do_not_fit_are_none),
+#if defined __x86_64__
+        cmocka_unit_test(a_function_with_a_frame_pointer),
+        cmocka_unit_test(remembered_states_come_back),
+        cmocka_unit_test(a_realigned_stack),
+        cmocka_unit_test(the_outermost_frame_ends_the_walk),
+        cmocka_unit_test(what_needs_another_register_is_no_rule),
+        cmocka_unit_test(a_frame_pointer_kept_elsewhere_is_lost),
+        cmocka_unit_test(tables_that_lie_are_survived),
+#endif
+    };
+    return cmocka_run_group_tests_name("cfi", tests, NULL, NULL);
+}
