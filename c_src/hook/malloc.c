@@ -47,14 +47,41 @@ bool mt_malloc_is_ours(void) {
     return mt_tls_mine.seen;
 }
 
-/* The fast path of an allocation: the thread is traced and its credit covers the cost. Then it
- * is counted, and the hook ends in the allocator. Else the hook ends in its slow twin, which
- * is therefore called by the program itself, as its stack shows. */
-static inline bool passes(mt_count which, size_t size) {
-    mt_thread *block = mt_tls_mine.block;
-    if (UNLIKELY(block == NULL) || !mt_sampler_passes(&block->credit, size)) return false;
+SLOW void *slow_malloc(size_t size);
+SLOW void *slow_calloc(size_t n, size_t size);
+SLOW void *slow_realloc(void *p, size_t size);
+SLOW void slow_free(void *p);
+
+/* Where a hook goes on in a thread without a block: to its slow twin, which gets it one, or, in
+ * a process that is not traced, straight to the allocator. */
+static struct {
+    void *(*_Atomic malloc)(size_t size);
+    void *(*_Atomic calloc)(size_t n, size_t size);
+    void *(*_Atomic realloc)(void *p, size_t size);
+    void (*_Atomic free)(void *p);
+} blockless = {slow_malloc, slow_calloc, slow_realloc, slow_free};
+
+#define BLOCKLESS(f) atomic_load_explicit(&blockless.f, memory_order_relaxed)
+
+void mt_malloc_pass(void) {
+    atomic_store(&blockless.malloc, NEXT(malloc));
+    atomic_store(&blockless.calloc, NEXT(calloc));
+    atomic_store(&blockless.realloc, NEXT(realloc));
+    atomic_store(&blockless.free, NEXT(free));
+}
+
+/* The fast path of an allocation: the thread's credit covers the cost. Then it is counted, and
+ * the hook ends in the allocator. Else the hook ends in its slow twin, which is therefore
+ * called by the program itself, as its stack shows. */
+static inline bool covers(mt_thread *block, mt_count which, size_t size) {
+    if (!mt_sampler_passes(&block->credit, size)) return false;
     mt_thread_bump(block, which);
     return true;
+}
+
+static inline bool passes(mt_count which, size_t size) {
+    mt_thread *block = mt_tls_mine.block;
+    return LIKELY(block != NULL) && covers(block, which, size);
 }
 
 #define RECORD(p, size, draw, hook)                                                            \
@@ -84,7 +111,10 @@ SLOW void *slow_malloc(size_t size) {
 }
 
 EXPORT void *malloc(size_t size) {
-    return LIKELY(passes(MT_COUNT_malloc, size)) ? NEXT(malloc)(size) : slow_malloc(size);
+    mt_thread *block = mt_tls_mine.block;
+    if (UNLIKELY(block == NULL)) return BLOCKLESS(malloc)(size);
+    return LIKELY(covers(block, MT_COUNT_malloc, size)) ? NEXT(malloc)(size)
+                                                        : slow_malloc(size);
 }
 
 /* Zeroed by us only where that is little: a large calloc commits nothing. */
@@ -94,7 +124,7 @@ SLOW void *slow_calloc(size_t n, size_t size) {
     if (!mt_tracer_on() || __builtin_mul_overflow(n, size, &bytes) ||
         !mt_tracer_draws(MT_COUNT_calloc, bytes, &draw))
         return NEXT(calloc)(n, size);
-    void *p = bytes <= MT_COPY_MAX ? on_boundary(bytes) : NULL;
+    void *p = bytes <= MT_ZEROED_MAX ? on_boundary(bytes) : NULL;
     p = p ? memset(p, 0, bytes) : NEXT(calloc)(n, size);
     RECORD(p, bytes, &draw, calloc);
     return p;
@@ -102,21 +132,10 @@ SLOW void *slow_calloc(size_t n, size_t size) {
 
 EXPORT void *calloc(size_t n, size_t size) {
     size_t bytes;
+    if (UNLIKELY(mt_tls_mine.block == NULL)) return BLOCKLESS(calloc)(n, size);
     if (UNLIKELY(__builtin_mul_overflow(n, size, &bytes))) return slow_calloc(n, size);
     return LIKELY(passes(MT_COUNT_calloc, bytes)) ? NEXT(calloc)(n, size)
                                                   : slow_calloc(n, size);
-}
-
-/* A small chunk that is drawn when it is resized moves to a boundary; NULL: let realloc do it.
- */
-static void *move(void *old, size_t size) {
-    if (!old || size == 0 || size > MT_COPY_MAX) return NULL;
-    size_t room = NEXT(malloc_usable_size)(old);
-    void *p = room <= 4 * MT_COPY_MAX ? on_boundary(size) : NULL;
-    if (!p) return NULL;
-    memcpy(p, old, room < size ? room : size);
-    NEXT(free)(old);
-    return p;
 }
 
 /* Forgets the old chunk first: its address may be another thread's before realloc returns. */
@@ -126,8 +145,7 @@ static inline void *traced_realloc(mt_count which, void *old, size_t size, void 
     mt_draw draw;
     mt_tracer_hold(old, &held);
     bool drawn = mt_tracer_draws(which, size, &draw);
-    void *p = drawn ? move(old, size) : NULL;
-    if (!p) p = NEXT(realloc)(old, size);
+    void *p = NEXT(realloc)(old, size);
     if (!p && size) mt_tracer_restore(&held);
     else mt_tracer_release(&held);
     if (drawn) mt_tracer_record(p, size, &draw, hook, from);
@@ -140,6 +158,7 @@ SLOW void *slow_realloc(void *p, size_t size) {
 }
 
 EXPORT void *realloc(void *p, size_t size) {
+    if (UNLIKELY(mt_tls_mine.block == NULL)) return BLOCKLESS(realloc)(p, size);
     if (LIKELY(!mt_tracer_may_know(p) && passes(MT_COUNT_realloc, size)))
         return NEXT(realloc)(p, size);
     return slow_realloc(p, size);
@@ -177,12 +196,14 @@ SLOW void slow_free(void *p) {
 
 EXPORT void free(void *p) {
     mt_thread *block = mt_tls_mine.block;
-    if (UNLIKELY(block == NULL) || mt_tracer_may_know(p)) {
+    if (UNLIKELY(block == NULL)) {
+        BLOCKLESS(free)(p);
+    } else if (LIKELY(!mt_tracer_may_know(p))) {
+        mt_thread_bump(block, MT_COUNT_free);
+        NEXT(free)(p);
+    } else {
         slow_free(p);
-        return;
     }
-    mt_thread_bump(block, MT_COUNT_free);
-    NEXT(free)(p);
 }
 
 /* A chunk on a boundary may be ours, made larger than its size says: it is freed without. */

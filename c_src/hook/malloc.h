@@ -8,4 +8,8 @@
  * other allocator stands in front. Takes the loader's lock: not for hooks. */
 bool mt_malloc_is_ours(void);
 
+/* From now on threads that are not traced go straight to the allocator: for a process that is
+ * not, and for the child of a fork. */
+void mt_malloc_pass(void);
+
 #endif

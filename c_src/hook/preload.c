@@ -81,29 +81,40 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
                              void *dso_handle) __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
+static void in_child(void) {
+    mt_tracer_stop();
+    mt_malloc_pass();
+}
+
 static mt_preload start(void) {
     mt_options options = mt_options_read(environment_get, complain);
     if (mt_tracer_start(&options) != 0) {
         complain("mtrace: no memory for the tables: nothing is traced; set MTRACE_SLOTS lower");
         return MT_PRELOAD_NO_MEMORY;
     }
-    if (__register_atfork) __register_atfork(NULL, NULL, mt_tracer_stop, &__dso_handle);
+    if (__register_atfork) __register_atfork(NULL, NULL, in_child, &__dso_handle);
     return MT_PRELOAD_TRACING;
 }
 
-/* A BEAM that dlopens us as a NIF runs this too: then malloc is not ours and no entry names us,
- * and nothing happens. Everything behind us is looked up in every process: done later, inside
- * a hook, that would take the loader's lock and the program's dlerror. */
-__attribute__((constructor)) static void begin(void) {
-    mt_next_start();
+/* Everything behind us is looked up in every process: done later, inside a hook, that would
+ * take the loader's lock and the program's dlerror. A BEAM that dlopens us as a NIF runs this
+ * too: then malloc is not ours and no entry names us, and nothing happens. */
+static mt_preload decide(void) {
     bool beam = enif_alloc != NULL;
     uint64_t mode = mt_options_mode(environment_get);
-    if (!beam && mode != MT_MODE_ON) return;
+    if (!beam && mode != MT_MODE_ON) return MT_PRELOAD_NO;
     bool first = mt_malloc_is_ours();
     bool listed = mt_environment_count(environ, entry_is_ours) > 0;
-    if (!first && !listed) return;
+    if (!first && !listed) return MT_PRELOAD_NO;
     if (beam && listed && !mt_options_read(environment_get, NULL).children)
         mt_environment_remove(environ, entry_is_ours);
-    if (!first) atomic_store(&state, MT_PRELOAD_SHADOWED);
-    else atomic_store(&state, mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start());
+    if (!first) return MT_PRELOAD_SHADOWED;
+    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start();
+}
+
+__attribute__((constructor)) static void begin(void) {
+    mt_next_start();
+    mt_preload decided = decide();
+    if (decided != MT_PRELOAD_TRACING) mt_malloc_pass();
+    atomic_store(&state, decided);
 }

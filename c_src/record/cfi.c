@@ -309,13 +309,3 @@ uint64_t mt_rule_pack(const mt_rule *r) {
            (uint64_t)r->signal << 8 | ((uint64_t)r->a & 0x7fffff) << 9 |
            (uint64_t)(uint16_t)(r->b / 8) << 32 | (uint64_t)(uint16_t)(r->c / 8) << 48;
 }
-
-mt_rule mt_rule_unpack(uint64_t w) {
-    return (mt_rule){.cfa = w & 7,
-                     .fp = w >> 3 & 7,
-                     .ra = w >> 6 & 3,
-                     .signal = w >> 8 & 1,
-                     .a = (int32_t)((uint32_t)(w >> 9 & 0x7fffff) << 9) >> 9,
-                     .b = (int16_t)(w >> 32 & 0xffff) * 8,
-                     .c = (int16_t)(w >> 48) * 8};
-}

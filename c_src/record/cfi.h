@@ -33,7 +33,16 @@ typedef struct mt_rule {
 
 /* Rules in one word, so that a cache can hold them; 0 is no rule. What does not fit is none. */
 uint64_t mt_rule_pack(const mt_rule *rule);
-mt_rule mt_rule_unpack(uint64_t word);
+
+static inline mt_rule mt_rule_unpack(uint64_t w) {
+    return (mt_rule){.cfa = w & 7,
+                     .fp = w >> 3 & 7,
+                     .ra = w >> 6 & 3,
+                     .signal = w >> 8 & 1,
+                     .a = (int32_t)((uint32_t)(w >> 9 & 0x7fffff) << 9) >> 9,
+                     .b = (int16_t)(w >> 32 & 0xffff) * 8,
+                     .c = (int16_t)(w >> 48) * 8};
+}
 
 /* True where the C library has what this needs, on a processor that it knows. */
 bool mt_cfi_exists(void);

@@ -22,8 +22,6 @@ enum { EMPTY = 0, BUSY = 1, LIVE = 2, DEAD = 3, STATE = 3 };
 #define ADDRESS      0x0000fffffffffff8ull
 #define VERSION_STEP 0x0001000000000000ull
 #define VERSION      0xffff000000000000ull
-#define LOW_BITS     0x0101010101010101ull
-#define HIGH_BITS    0x8080808080808080ull
 
 static size_t bytes_of(uint32_t sets) {
     return sets * (sizeof(uint64_t) + MT_CELLS * sizeof(mt_cell));
@@ -48,27 +46,6 @@ void mt_chunks_fini(mt_chunks *table) {
     table->sets = 0;
 }
 
-/* Fibonacci hashing (Knuth, TAOCP 3, 6.4): the top bits choose the set, lower ones make the
- * fingerprint, which is never 0. */
-static inline uint64_t hash(uint64_t address) {
-    return (address >> 3) * 0x9e3779b97f4a7c15ull;
-}
-
-static inline uint32_t set_of(const mt_chunks *table, uint64_t h) {
-    return table->sets == 1 ? 0 : (uint32_t)(h >> table->shift);
-}
-
-static inline uint64_t fingerprint(uint64_t h) {
-    uint64_t f = (h >> 24) & 0xff;
-    return f ? f : 1;
-}
-
-/* The high bit of each byte that is zero; now and then also of one above such a byte, which
- * costs a look at a tag that then does not match. */
-static inline uint64_t zero_bytes(uint64_t x) {
-    return (x - LOW_BITS) & ~x & HIGH_BITS;
-}
-
 static inline uint64_t load(const _Atomic uint64_t *at) {
     return atomic_load_explicit(at, memory_order_relaxed);
 }
@@ -78,7 +55,7 @@ static void read_fields(const mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
     chunk->size = load(&cell->size);
     chunk->born_ns = load(&cell->born_ns);
     chunk->p = mt_real_of(load(&cell->p));
-    chunk->weight = mt_real_of(load(&cell->weight));
+    chunk->weight = load(&cell->weight);
     chunk->site = atomic_load_explicit(&cell->site, memory_order_relaxed);
 }
 
@@ -88,23 +65,23 @@ static void write_fields(mt_cell *cell, const mt_chunk *chunk) {
     atomic_store_explicit(&cell->size, chunk->size, memory_order_relaxed);
     atomic_store_explicit(&cell->born_ns, chunk->born_ns, memory_order_relaxed);
     atomic_store_explicit(&cell->p, mt_real_bits(chunk->p), memory_order_relaxed);
-    atomic_store_explicit(&cell->weight, mt_real_bits(chunk->weight), memory_order_relaxed);
+    atomic_store_explicit(&cell->weight, chunk->weight, memory_order_relaxed);
     atomic_store_explicit(&cell->site, chunk->site, memory_order_relaxed);
 }
 
 int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {
     if (address == 0 || address & ~ADDRESS) return -1;
-    uint64_t h = hash(address);
-    uint32_t set = set_of(table, h);
+    uint64_t h = mt_chunks_hash(address);
+    uint32_t set = mt_chunks_set_of(table, h);
     uint64_t word = load(&table->word[set]), free_byte;
-    while ((free_byte = zero_bytes(word)) != 0) {
+    while ((free_byte = mt_chunks_zero_bytes(word)) != 0) {
         int i = __builtin_ctzll(free_byte) / 8; /* the lowest is always a true one */
-        uint64_t taken = word | fingerprint(h) << (8 * i);
+        uint64_t taken = word | mt_chunks_fingerprint(h) << (8 * i);
         if (!atomic_compare_exchange_weak_explicit(&table->word[set], &word, taken,
                                                    memory_order_acq_rel, memory_order_relaxed))
             continue;
         atomic_fetch_add_explicit(&table->now.taken, 1, memory_order_relaxed);
-        if (!zero_bytes(taken))
+        if (!mt_chunks_zero_bytes(taken))
             atomic_fetch_add_explicit(&table->now.full, 1, memory_order_relaxed);
         return (int32_t)(set * MT_CELLS) + i;
     }
@@ -123,7 +100,7 @@ void mt_chunks_abandon(mt_chunks *table, int32_t cell) {
     uint64_t before =
         atomic_fetch_and_explicit(&table->word[cell / MT_CELLS], ~byte, memory_order_release);
     atomic_fetch_sub_explicit(&table->now.taken, 1, memory_order_relaxed);
-    if (!zero_bytes(before))
+    if (!mt_chunks_zero_bytes(before))
         atomic_fetch_sub_explicit(&table->now.full, 1, memory_order_relaxed);
 }
 
@@ -155,9 +132,10 @@ static bool take(mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
 }
 
 int32_t mt_chunks_take(mt_chunks *table, uint64_t address, mt_chunk *chunk) {
-    uint64_t h = hash(address);
-    uint32_t set = set_of(table, h);
-    uint64_t match = zero_bytes(load(&table->word[set]) ^ fingerprint(h) * LOW_BITS);
+    uint64_t h = mt_chunks_hash(address);
+    uint32_t set = mt_chunks_set_of(table, h);
+    uint64_t match = mt_chunks_zero_bytes(load(&table->word[set]) ^
+                                          mt_chunks_fingerprint(h) * MT_CHUNKS_LOW);
     for (; match; match &= match - 1) {
         int32_t i = (int32_t)(set * MT_CELLS) + __builtin_ctzll(match) / 8;
         uint64_t tag = load(&table->cell[i].tag);

@@ -36,7 +36,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MT_CELLS = 8 }; /* cells in a set */
+#define MT_CHUNKS_LOW  0x0101010101010101ull
+#define MT_CHUNKS_HIGH 0x8080808080808080ull
+
+enum { MT_CELLS = 8, /* cells in a set */ MT_WEIGHT_ONE = 1 << 20 };
 
 /* What is known of a chunk. A plain copy, the caller's own. */
 typedef struct mt_chunk {
@@ -44,7 +47,8 @@ typedef struct mt_chunk {
     uint64_t size;    /* bytes asked for */
     uint64_t born_ns; /* CLOCK_MONOTONIC */
     double p;         /* how likely it was drawn */
-    double weight;    /* how many chunks it stands for: 1 / (p * share of sets that had room) */
+    uint64_t weight;  /* how many chunks it stands for, in units of 1 / MT_WEIGHT_ONE:
+                         1 / (p * share of the sets that had room) */
     uint32_t site;    /* a row of sites; the record holds one reference to it */
 } mt_chunk;
 
@@ -52,7 +56,8 @@ typedef struct mt_cell {
     _Atomic uint64_t tag; /* version in the 16 highest bits, address, state in the 2 lowest */
     _Atomic uint64_t size;
     _Atomic uint64_t born_ns;
-    _Atomic uint64_t p, weight; /* bits of doubles */
+    _Atomic uint64_t p; /* bits of the double */
+    _Atomic uint64_t weight;
     _Atomic uint32_t site;
 } __attribute__((aligned(64))) mt_cell;
 
@@ -68,7 +73,36 @@ typedef struct mt_chunks {
     } __attribute__((aligned(64))) now;
 } mt_chunks;
 
-/* Maps a table of `slots` cells, a power of two >= 8. 0, or -1 without memory. */
+/* Fibonacci hashing (Knuth, TAOCP 3, 6.4): the top bits choose the set, lower ones make the
+ * fingerprint, which is never 0. */
+static inline uint64_t mt_chunks_hash(uint64_t address) {
+    return (address >> 3) * 0x9e3779b97f4a7c15ull;
+}
+
+static inline uint32_t mt_chunks_set_of(const mt_chunks *table, uint64_t h) {
+    return (uint32_t)(h >> table->shift);
+}
+
+static inline uint64_t mt_chunks_fingerprint(uint64_t h) {
+    uint64_t f = (h >> 24) & 0xff;
+    return f ? f : 1;
+}
+
+/* The high bit of each byte that is zero; now and then also of one above such a byte, which
+ * costs a look at a tag that then does not match. */
+static inline uint64_t mt_chunks_zero_bytes(uint64_t x) {
+    return (x - MT_CHUNKS_LOW) & ~x & MT_CHUNKS_HIGH;
+}
+
+/* False if there is surely no record of this address: one load and one compare. */
+static inline bool mt_chunks_may_hold(const mt_chunks *table, uint64_t address) {
+    uint64_t h = mt_chunks_hash(address);
+    uint64_t word =
+        atomic_load_explicit(&table->word[mt_chunks_set_of(table, h)], memory_order_relaxed);
+    return mt_chunks_zero_bytes(word ^ mt_chunks_fingerprint(h) * MT_CHUNKS_LOW) != 0;
+}
+
+/* Maps a table of `slots` cells, a power of two >= 16. 0, or -1 without memory. */
 int mt_chunks_init(mt_chunks *table, uint32_t slots);
 
 /* Unmaps it. For tests: in a process no thread may use the table any more. */

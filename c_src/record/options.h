@@ -5,7 +5,7 @@
  *   MTRACE_INTERVAL  mean cost between two draws of the sampler in bytes, 0 to 2^44: then it
  * does not adapt; 0 draws everything MTRACE_BUDGET    per cent of a thread's time for
  * recording, 0.01 to 100 (1); at most four decimals MTRACE_DEPTH     frames kept of a stack, 2
- * to MT_DEPTH_MAX (32) MTRACE_SLOTS     chunks that the table can hold, 8 to 16777216 (4096);
+ * to MT_DEPTH_MAX (32) MTRACE_SLOTS     chunks that the table can hold, 16 to 16777216 (4096);
  * rounded up to a power of two
  *
  * Values are read once, by the constructor, with secure_getenv: a setuid program sees the

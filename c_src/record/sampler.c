@@ -7,7 +7,10 @@ enum { SLICE = 256 * 1024 };
 
 /* Longer than that a record takes only if the thread was preempted in it. */
 #define CHARGE_MAX_NS 20000u
-#define BURST_NS      5000000
+/* What a record costs the thread later: its chunk's free, which takes the allocator's slow path
+ * too, and what both pushed out of the caches. Estimated, and rather too high. */
+#define CHARGE_LATER_NS 300u
+#define BURST_NS        5000000
 /* An account shorter than the grace says nothing; one longer than the window is closed. */
 #define GRACE_NS  50000u
 #define WINDOW_NS 100000000u
@@ -119,7 +122,7 @@ void mt_sampler_charge(mt_sampler *s, mt_credit *credit, uint64_t begin_ns, uint
     uint64_t budget = atomic_load_explicit(&s->budget_ppm, memory_order_relaxed);
     uint64_t took = end_ns - begin_ns;
     if (credit->window_ns == 0) credit->window_ns = begin_ns;
-    credit->spent_ns += took < CHARGE_MAX_NS ? took : CHARGE_MAX_NS;
+    credit->spent_ns += (took < CHARGE_MAX_NS ? took : CHARGE_MAX_NS) + CHARGE_LATER_NS;
     uint64_t elapsed = end_ns - credit->window_ns;
     uint64_t allowed = budget ? (elapsed / 1000) * budget / 1000 : UINT64_MAX / 2;
     bool closed = elapsed > WINDOW_NS;

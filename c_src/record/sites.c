@@ -13,10 +13,9 @@
 
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 
-#define CHUNK_UNITS 1048576.0
-#define BYTE_UNITS  16.0
-#define REFERENCE   4ull
-#define REFERENCES  0x00000000fffffffcull
+#define BYTE_UNITS 16.0
+#define REFERENCE  4ull
+#define REFERENCES 0x00000000fffffffcull
 
 int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
     size_t sums = (rows + 1) * sizeof(mt_site_sums), stacks, bytes;
@@ -154,12 +153,10 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) 
     add(&sums->allocated_bytes_variance, w * (w - 1) * x * x);
 }
 
-/* The same weight and size give the same integers, whichever the sign. */
-void mt_sites_live(mt_sites *sites, uint32_t row, int sign, double weight, uint64_t size) {
+void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
     mt_site_sums *sums = &sites->sums[row];
-    int64_t bytes = sign * (int64_t)(weight * (double)size * BYTE_UNITS);
-    atomic_fetch_add_explicit(&sums->live, sign * (int64_t)(weight * CHUNK_UNITS),
-                              memory_order_relaxed);
+    unsigned __int128 product = (unsigned __int128)weight * size;
+    int64_t bytes = sign * (int64_t)(product / MT_SITES_BYTES);
     int64_t now =
         atomic_fetch_add_explicit(&sums->live_bytes, bytes, memory_order_relaxed) + bytes;
     int64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
@@ -176,7 +173,6 @@ static double real(const _Atomic uint64_t *sum) {
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
     const mt_site_sums *s = &sites->sums[row];
     return (mt_site_totals){
-        .live = (double)atomic_load_explicit(&s->live, memory_order_relaxed) / CHUNK_UNITS,
         .live_bytes =
             (double)atomic_load_explicit(&s->live_bytes, memory_order_relaxed) / BYTE_UNITS,
         .peak_bytes =

@@ -14,10 +14,10 @@
  *
  * Beside its stack a row keeps estimates of what was allocated from it:
  *
- *   live        the sum of the weights of its chunks in the table
+ *   live bytes  the sum of weight times size of its chunks in the table
  *   allocated   the sum of 1/p over all that were drawn, recorded or not; since the row was
  *               made, the start, or the last reset
- *   peak        the largest value of live: a maximum of estimates, so rather too high
+ *   peak        the largest value of live bytes: a maximum of estimates, so rather too high
  *
  * and for allocated its variance, the sum of (1/p)(1/p - 1)x². That of live, the sum of
  * w(w - 1)x², follows from the chunks of a snapshot. Freed is allocated less live. The totals
@@ -33,19 +33,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MT_SITES_WINDOW = 64 };
+enum { MT_SITES_WINDOW = 64, MT_SITES_BYTES = 1 << 16 /* 2^20 / 16 */ };
 
-/* Live sums are integers, in units of 2^-20 chunks and 2^-4 bytes, so that what is added and
- * taken away again leaves nothing; the others are bits of doubles. */
+/* Live sums are integers, in units of 1/16 byte, so that what is added and taken away again
+ * leaves nothing; the others are bits of doubles. */
 typedef struct mt_site_sums {
-    _Atomic int64_t live, live_bytes;
+    _Atomic int64_t live_bytes;
     _Atomic int64_t peak_bytes;
     _Atomic uint64_t allocated, allocated_bytes;
     _Atomic uint64_t allocated_variance, allocated_bytes_variance;
 } __attribute__((aligned(64))) mt_site_sums;
 
 typedef struct mt_site_totals {
-    double live, live_bytes, peak_bytes;
+    double live_bytes, peak_bytes;
     double allocated, allocated_bytes;
     double allocated_variance, allocated_bytes_variance;
 } mt_site_totals;
@@ -75,8 +75,9 @@ void mt_sites_drop(mt_sites *sites, uint32_t row);
 /* Adds a chunk that was drawn with probability p. The row is held. */
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size);
 
-/* Adds (sign 1) or takes away (-1) a recorded chunk of this weight. The row is held. */
-void mt_sites_live(mt_sites *sites, uint32_t row, int sign, double weight, uint64_t size);
+/* Adds (sign 1) or takes away (-1) a recorded chunk of this weight, in the units of chunks.h.
+ * The row is held. No floating point. */
+void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size);
 
 /* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row);

@@ -9,7 +9,7 @@
 #include "real.h"
 #include "unwind.h"
 
-mt_tracer mt_tracer_state = {.thinning = ATOMIC_FLAG_INIT};
+mt_tracer mt_tracer_state = {.thinning = ATOMIC_FLAG_INIT, .odd = {MT_ODD_BITS}};
 
 #define tracer (&mt_tracer_state)
 
@@ -60,14 +60,20 @@ static bool is_odd(uint64_t address) {
     return (address & MT_ODD_BITS) != 0;
 }
 
+static void count_odd(int64_t step) {
+    uint64_t word = atomic_load_explicit(&tracer->odd.word, memory_order_relaxed), n;
+    do {
+        n = (word >> 16) + (uint64_t)step;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &tracer->odd.word, &word, n << 16 | (n ? 0 : MT_ODD_BITS), memory_order_relaxed,
+        memory_order_relaxed));
+}
+
 /* What a record leaves when it ends, whoever ended it. */
 static void account_end(const mt_chunk *chunk) {
-    mt_real_environment saved = mt_real_enter();
     mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
-    mt_real_leave(saved);
     mt_sites_drop(&tracer->sites, chunk->site);
-    if (is_odd(chunk->address))
-        atomic_fetch_sub_explicit(&tracer->odd.count, 1, memory_order_relaxed);
+    if (is_odd(chunk->address)) count_odd(-1);
 }
 
 static void end(int32_t cell, const mt_chunk *chunk) {
@@ -93,7 +99,7 @@ static bool keep(mt_chunk *chunk, void *context) {
     }
     mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
     chunk->p = p;
-    chunk->weight /= r;
+    chunk->weight = (uint64_t)((double)chunk->weight / r + 0.5);
     mt_sites_live(&tracer->sites, chunk->site, 1, chunk->weight, chunk->size);
     return true;
 }
@@ -134,9 +140,8 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     if (cell < 0) return false;
     mt_chunk full = *chunk;
     full.site = (uint32_t)site;
-    full.weight = 1 / (full.p * open);
-    if (is_odd(full.address))
-        atomic_fetch_add_explicit(&tracer->odd.count, 1, memory_order_relaxed);
+    full.weight = (uint64_t)(MT_WEIGHT_ONE / (full.p * open) + 0.5);
+    if (is_odd(full.address)) count_odd(1);
     mt_sites_live(&tracer->sites, full.site, 1, full.weight, full.size);
     mt_chunks_publish(&tracer->chunks, cell, &full);
     return true;
@@ -175,18 +180,20 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
     mt_thread *block = mt_thread_mine();
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
     mt_thread_count(which);
-    if (mt_tls_mine.quiet) return false;
+    if (mt_tls_mine.quiet || (block && mt_sampler_passes(&block->credit, size))) return false;
     if (block && holds(&mt_tls_mine.guard_sp, block, sp)) return false;
     if (!block || holds(&mt_tls_mine.callback_sp, block, sp)) {
         mt_thread_count(MT_COUNT_ignored);
         return false;
     }
-    mt_real_environment saved = mt_real_enter();
-    bool drawn = mt_sampler_draw(&tracer->sampler, &block->credit, size, &draw->p);
-    mt_real_leave(saved);
-    if (!drawn) return false;
-    mt_tls_mine.guard_sp = sp;
     draw->begin_ns = mt_tracer_now();
+    if (!mt_sampler_draws_all(&tracer->sampler, &block->credit, &draw->p)) {
+        mt_real_environment saved = mt_real_enter();
+        bool drawn = mt_sampler_draw(&tracer->sampler, &block->credit, size, &draw->p);
+        mt_real_leave(saved);
+        if (!drawn) return false;
+    }
+    mt_tls_mine.guard_sp = sp;
     return true;
 }
 
@@ -207,9 +214,10 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
         mt_tracer_record_stack(block, p, size, draw->p, stack, frames, draw->begin_ns);
-        mt_sampler_charge(&tracer->sampler, &block->credit, draw->begin_ns, mt_tracer_now(),
-                          mt_chunks_taken(&tracer->chunks),
-                          (uint32_t)mt_chunks_slots(&tracer->chunks));
+        if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
+            mt_sampler_charge(&tracer->sampler, &block->credit, draw->begin_ns, mt_tracer_now(),
+                              mt_chunks_taken(&tracer->chunks),
+                              (uint32_t)mt_chunks_slots(&tracer->chunks));
         mt_real_leave(saved);
     }
     mt_tls_mine.guard_sp = 0;

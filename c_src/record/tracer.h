@@ -13,11 +13,11 @@
  *
  * What was drawn and cannot be recorded is dropped and counted (ignored).
  *
- * Chunks that are drawn get a 256-byte boundary where the allocator can give them one without
- * touching more than the program asked for, so that a free need not look for any other. Large
- * chunks that are not on such a boundary begin 16 bytes behind one, in glibc (its header in a
- * mapping of their own); what is neither is counted as odd, and while there are odd ones in the
- * table each free looks.
+ * Chunks that are drawn get a 512-byte boundary where the allocator can give them one without
+ * touching more than the program asked for, so that a free need not look for any other: of 32
+ * ordinary chunks one lies on such a boundary. Recorded chunks that do not (a realloc never
+ * moves a chunk for our sake) are counted as odd, and while there are odd ones in the table
+ * each free looks.
  *
  * Ownership: the tracer owns both tables; they are mapped once and never unmapped.
  */
@@ -36,9 +36,9 @@
 #include "thread.h"
 
 enum {
-    MT_BOUNDARY = 256,   /* of drawn chunks */
-    MT_COPY_MAX = 32768, /* what is zeroed or copied to get one there, at most */
-    MT_ODD_BITS = 0xef   /* all 0: the chunk is where recorded ones mostly are */
+    MT_BOUNDARY = 512,             /* of drawn chunks */
+    MT_ODD_BITS = MT_BOUNDARY - 1, /* an address with any of these is odd */
+    MT_ZEROED_MAX = 32768          /* what is zeroed to get a calloc there, at most */
 };
 
 typedef struct mt_tracer {
@@ -53,8 +53,10 @@ typedef struct mt_tracer {
     mt_sites sites;
     _Atomic uint64_t ignored_before, thinned_before; /* counters at the last reset */
     _Atomic uint64_t epoch;                          /* counts resets */
+    /* Which bits of an address being 0 tells that the chunk may be recorded, in the low 16:
+     * MT_ODD_BITS, or none while there are odd chunks, whose number stands above. */
     struct {
-        _Atomic uint32_t count; /* recorded chunks that lie elsewhere */
+        _Atomic uint64_t word;
     } __attribute__((aligned(64))) odd;
 } mt_tracer;
 
@@ -79,11 +81,13 @@ static inline bool mt_tracer_on(void) {
     return on && atomic_load_explicit(on, memory_order_relaxed);
 }
 
-/* False if the chunk is surely not recorded; NULL may be, for all this knows. Whoever frees a
- * chunk got it after it was counted as odd, hence relaxed. */
+/* False if the chunk is surely not recorded; NULL may be, for all this knows. For a thread that
+ * has a block. Whoever frees a chunk got it after it was counted as odd and recorded, hence
+ * relaxed. */
 static inline bool mt_tracer_may_know(const void *chunk) {
-    return ((uintptr_t)chunk & MT_ODD_BITS) == 0 ||
-           atomic_load_explicit(&mt_tracer_state.odd.count, memory_order_relaxed) != 0;
+    uint64_t word = atomic_load_explicit(&mt_tracer_state.odd.word, memory_order_relaxed);
+    return __builtin_expect(((uintptr_t)chunk & word & 0xffff) == 0, 0) &&
+           (chunk == NULL || mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk));
 }
 
 /* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */

@@ -84,7 +84,7 @@ static bool same_object(uintptr_t place, uint64_t id) {
 }
 
 /* Looks the rule up in the object itself and keeps it, none too. */
-static uint64_t find(kept *k, uintptr_t place) {
+static __attribute__((noinline)) uint64_t find(kept *k, uintptr_t place) {
     mt_eh_object o;
     if (!mt_eh_find_object(place, &o)) return 0;
     uint64_t rule = mt_cfi_rule(&o, place);
@@ -95,7 +95,7 @@ static uint64_t find(kept *k, uintptr_t place) {
 }
 
 /* Relaxed: an entry carries its own proof, and holds nothing but itself. */
-static uint64_t rule_at(kept *entries, uintptr_t place) {
+static inline uint64_t rule_at(kept *entries, uintptr_t place) {
     if (place & ~PLACE) return 0;
     kept *k = &entries[(place * 0x9e3779b97f4a7c15ull) >> 51];
     uint64_t rule = atomic_load_explicit(&k->rule, memory_order_relaxed);
@@ -124,9 +124,12 @@ static void enter(mt_walk_stack *known, uintptr_t sp) {
     known->hi = page + PAGE;
 }
 
-static bool can_read(mt_walk_stack *known, uintptr_t address) {
+static inline bool is_known(const mt_walk_stack *known, uintptr_t address) {
+    return address >= known->lo && address < known->hi && address % sizeof(uintptr_t) == 0;
+}
+
+static __attribute__((noinline)) bool can_read(mt_walk_stack *known, uintptr_t address) {
     if (address % sizeof(uintptr_t)) return false;
-    if (address >= known->lo && address < known->hi) return true;
     uintptr_t page = address & ~(uintptr_t)(PAGE - 1);
     if (!mt_readable(page)) return false;
     if (page == known->hi) known->hi += PAGE;
@@ -135,9 +138,10 @@ static bool can_read(mt_walk_stack *known, uintptr_t address) {
 }
 
 /* Other functions' frames are none of a sanitizer's business. */
-static __attribute__((no_sanitize_address, no_sanitize_thread)) bool
+static inline __attribute__((no_sanitize_address, no_sanitize_thread)) bool
 load(mt_walk_stack *known, uintptr_t address, uintptr_t *value) {
-    if (!can_read(known, address)) return false;
+    if (__builtin_expect(!is_known(known, address), 0) && !can_read(known, address))
+        return false;
     *value = *(const uintptr_t *)address;
     return true;
 }
@@ -155,7 +159,7 @@ static uintptr_t plain(uintptr_t pc) {
 }
 
 /* From a function's registers to its caller's; false where the walk ends. */
-static bool step(mt_rule r, mt_walk_from *at, mt_walk_stack *known) {
+static inline bool step(mt_rule r, mt_walk_from *at, mt_walk_stack *known) {
     uintptr_t cfa = 0, ra_at, fp = at->fp, pc;
     switch (r.cfa) {
     case MT_CFA_SP:
