@@ -84,8 +84,23 @@ static inline bool passes(mt_count which, size_t size) {
     return LIKELY(block != NULL) && covers(block, which, size);
 }
 
+/* A hook's own address. Under its exported name it may be that of a stub in a program that
+ * takes it and is not position-independent. */
+#define OWN(f)                                                                                 \
+    extern char own_##f[] __attribute__((visibility("hidden")));                               \
+    __asm__(".globl own_" #f "\n.hidden own_" #f "\n.set own_" #f ", " #f)
+OWN(malloc);
+OWN(calloc);
+OWN(realloc);
+OWN(reallocarray);
+OWN(posix_memalign);
+OWN(aligned_alloc);
+OWN(memalign);
+OWN(valloc);
+OWN(pvalloc);
+
 #define RECORD(p, size, draw, hook)                                                            \
-    mt_tracer_record(p, size, draw, (void *)hook, MT_WALK_FROM_CALLER)
+    mt_tracer_record(p, size, draw, own_##hook, MT_WALK_FROM_CALLER)
 
 /* A drawn chunk on its boundary, or a plain one if the allocator will not. */
 static void *on_boundary(size_t size) {
@@ -154,7 +169,7 @@ static inline void *traced_realloc(mt_count which, void *old, size_t size, void 
 
 SLOW void *slow_realloc(void *p, size_t size) {
     if (!mt_tracer_on()) return NEXT(realloc)(p, size);
-    return traced_realloc(MT_COUNT_realloc, p, size, (void *)realloc, MT_WALK_FROM_CALLER);
+    return traced_realloc(MT_COUNT_realloc, p, size, own_realloc, MT_WALK_FROM_CALLER);
 }
 
 EXPORT void *realloc(void *p, size_t size) {
@@ -168,7 +183,7 @@ EXPORT void *realloc(void *p, size_t size) {
  * allocator may have none. */
 SLOW void *slow_reallocarray(void *p, size_t bytes) {
     if (!mt_tracer_on()) return NEXT(realloc)(p, bytes);
-    return traced_realloc(MT_COUNT_reallocarray, p, bytes, (void *)reallocarray,
+    return traced_realloc(MT_COUNT_reallocarray, p, bytes, own_reallocarray,
                           MT_WALK_FROM_CALLER);
 }
 

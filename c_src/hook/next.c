@@ -141,14 +141,16 @@ static void find_free(void) {
 #define SET(name, function)                                                                    \
     atomic_store(&mt_next_functions.name, (__typeof__(mt_next_get(name)))(function))
 
-static void find(const char *name, void *f);
+static void find_all(void);
 
-/* One function a symbol that stands in the table until it has been looked up. For a symbol that
- * nobody behind us has, the pool answers, until it is used up. */
+/* One function a symbol that stands in the table until all have been looked up, at the first
+ * call of any: dlsym wipes out the thread's error, which it must not do under dlerror, whose
+ * asprintf may be the first to call realloc, nor between a failed dlopen and dlerror. For a
+ * symbol that nobody behind us has, the pool answers, until it is used up. */
 #define X(name, type, parameters, arguments)                                                   \
     static type first_##name parameters {                                                      \
         if (mt_tls_mine.bootstrap) return pool_##name arguments;                               \
-        find(#name, look_up(#name));                                                           \
+        find_all();                                                                            \
         type(*found) parameters = mt_next_get(name);                                           \
         if (found == first_##name) return pool_##name arguments;                               \
         return found arguments;                                                                \
@@ -169,7 +171,7 @@ static void find(const char *name, void *f) {
 
 static void first_free(void *p) {
     if (mt_tls_mine.bootstrap || pool_has(p)) return; /* at worst a few bytes stay */
-    find_free();
+    find_all();
     if (mt_next_get(free) != first_free) mt_next_get(free)(p);
 }
 
@@ -218,10 +220,14 @@ static void mind_the_pool(void) {
         atomic_store(&mt_next_functions.malloc_usable_size, usable_beside_pool);
 }
 
-void mt_next_start(void) {
+static void find_all(void) {
 #define X(name, type, parameters, arguments) find(#name, look_up(#name));
     MT_NEXT(X)
 #undef X
     find_free();
     find_sized();
+}
+
+void mt_next_start(void) {
+    if (mt_next_get(malloc) == first_malloc) find_all();
 }

@@ -92,7 +92,8 @@ static uint32_t by_libunwind(void **buffer, uint32_t max, void *from, void ***st
     backtrace_function *f = atomic_load_explicit(&backtrace_of_libunwind, memory_order_acquire);
     int n = f(buffer, (int)max + MT_OWN_FRAMES);
     for (int i = 1; i < n && i <= MT_OWN_FRAMES; i++) {
-        if (buffer[i] != from) continue;
+        /* libunwind 1.3 answers addresses one lower */
+        if ((uintptr_t)from - (uintptr_t)buffer[i] > 1) continue;
         uint32_t frames = (uint32_t)(n - i + 1);
         *stack = buffer + i - 1;
         return frames < max ? frames : max;

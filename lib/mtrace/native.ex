@@ -4,12 +4,12 @@ defmodule Mtrace.Native do
   @moduledoc false
 
   @on_load :load
-  @reason {__MODULE__, :not_loaded}
+  @answer {__MODULE__, :not_loaded}
 
   def load do
     case :erlang.load_nif(path(), 0) do
-      :ok -> :persistent_term.erase(@reason)
-      {:error, reason} -> :persistent_term.put(@reason, reason)
+      :ok -> :persistent_term.erase(@answer)
+      {:error, reason} -> :persistent_term.put(@answer, {:error, {:not_loaded, reason}})
     end
 
     :ok
@@ -42,7 +42,7 @@ defmodule Mtrace.Native do
     end
   end
 
-  defp not_loaded do
-    {:error, {:not_loaded, :persistent_term.get(@reason, :unknown)}}
-  end
+  # The whole answer is kept there: written out here, Elixir 1.18's types would take it for the only
+  # one, and warn of every caller that expects another.
+  defp not_loaded, do: :persistent_term.get(@answer, {:error, {:not_loaded, :unknown}})
 end

@@ -45,7 +45,7 @@ static void cut(uint64_t address) {
 /* Many more different stacks than rows: rows change hands all the time. */
 static void *churn(void *argument) {
     uint64_t base = (uint64_t)(uintptr_t)argument << 32, seed = base | 1;
-    for (uint64_t i = 0; !stop; i++) {
+    while (!stop) {
         uint64_t r = unit_random(&seed), address = base + r % 128 * 16 + 16;
         cut(address);
         if (put(address, r >> 20 & 0xfffff)) recorded++;
@@ -71,7 +71,7 @@ static void records_are_whole_while_threads_churn(void **state) {
     for (uintptr_t i = 0; i < THREADS; i++)
         pthread_create(&thread[i], NULL, churn, (void *)(i + 1));
     uint64_t copied = 0, broken = 0;
-    while (recorded < 400000) {
+    while (recorded < 400000 || !copied) {
         uint32_t n = mt_snapshot_take(&chunks, &sites, records, SLOTS);
         copied += n;
         for (uint32_t i = 0; i < n; i++) broken += !whole(&records[i]);

@@ -42,6 +42,14 @@ static void blocks_of_ended_threads_are_used_again(void **state) {
     assert_int_equal(mt_thread_bytes(), bytes);
 }
 
+/* In the last round TSan has taken its leave of the thread, and newer ones crash in what
+ * follows. */
+#ifdef __SANITIZE_THREAD__
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1 };
+#else
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS };
+#endif
+
 static pthread_key_t other;
 
 /* Another library's destructor, called in each of the rounds that there are. */
@@ -54,7 +62,7 @@ static void allocate_late(void *rounds) {
 static void *leave_with_work(void *argument) {
     (void)argument;
     mt_thread_count(MT_COUNT_calloc);
-    pthread_setspecific(other, (void *)(uintptr_t)PTHREAD_DESTRUCTOR_ITERATIONS);
+    pthread_setspecific(other, (void *)(uintptr_t)ROUNDS);
     return NULL;
 }
 
@@ -63,8 +71,7 @@ static void what_destructors_do_in_any_round_is_counted(void **state) {
     pthread_key_create(&other, allocate_late);
     uint64_t before = counted(MT_COUNT_calloc);
     run_threads(320, 32, leave_with_work, NULL);
-    assert_int_equal(counted(MT_COUNT_calloc) - before,
-                     320 * (1 + PTHREAD_DESTRUCTOR_ITERATIONS));
+    assert_int_equal(counted(MT_COUNT_calloc) - before, 320 * (1 + ROUNDS));
     uint64_t bytes = mt_thread_bytes();
     run_threads(3200, 32, leave_with_work, NULL);
     assert_int_equal(mt_thread_bytes(), bytes);
@@ -77,6 +84,7 @@ static void *count_first_in_a_destructor(void *argument) {
 
 static void a_first_allocation_in_a_destructor_leaves_no_block_behind(void **state) {
     (void)state;
+    if (ROUNDS < PTHREAD_DESTRUCTOR_ITERATIONS) skip(); /* ours runs in the last */
     run_threads(32, 32, count_first_in_a_destructor, (void *)1);
     uint64_t bytes = mt_thread_bytes();
     run_threads(3200, 32, count_first_in_a_destructor, (void *)1);

@@ -46,8 +46,7 @@ defmodule Mtrace.InactiveTest do
   test "MTRACE=0 switches it off, and it says so" do
     output =
       beam(
-        ~S"IO.inspect({Mtrace.status().reason, System.get_env(\"LD_PRELOAD\")}); Mtrace.stats()"
-        |> String.replace("\\", "")
+        ~S|IO.inspect({Mtrace.status().reason, System.get_env("LD_PRELOAD")}); Mtrace.stats()|
         |> then(&"try do #{&1} rescue e -> IO.puts(e.message) end"),
         env: [{"MTRACE", "0"}]
       )
@@ -83,7 +82,7 @@ defmodule Mtrace.InactiveTest do
 
   test "what the environment asks for is seen, and nonsense is named in one line" do
     output =
-      beam("IO.inspect(Mtrace.status().options)",
+      beam("IO.inspect(Enum.sort(Mtrace.status().options))",
         env: [
           {"MTRACE_DEPTH", "12"},
           {"MTRACE_SLOTS", "lots"},
@@ -92,7 +91,7 @@ defmodule Mtrace.InactiveTest do
         ]
       )
 
-    assert output =~ "%{budget: 0.5, depth: 12, interval: 65536, slots: 4096}"
+    assert output =~ "[budget: 0.5, depth: 12, interval: 65536, slots: 4096]"
     assert [_] = Regex.scan(~r/mtrace: MTRACE_SLOTS=lots is not understood/, output)
   end
 

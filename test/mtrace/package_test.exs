@@ -127,7 +127,9 @@ defmodule Mtrace.PackageTest do
     )
 
     run =
-      if unprivileged?(), do: "", else: "setpriv --reuid=65534 --clear-groups env HOME=#{dir} "
+      if unprivileged?(),
+        do: "",
+        else: "setpriv --reuid=65534 --clear-groups env HOME=#{dir} TMPDIR=#{dir} "
 
     for _ <- 1..2 do
       sh!("#{run}mix compile", app)

@@ -10,8 +10,8 @@
 
 #if defined __x86_64__ /* push rbp; mov rbp,rsp; call *rdi; pop rbp; ret */
 static const unsigned char code[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
-#elif defined                                                                                  \
-    __aarch64__ /* stp x29,x30,[sp,-16]!; mov x29,sp; blr x0; ldp x29,x30,[sp],16; ret */
+#elif defined __aarch64__
+/* stp x29,x30,[sp,-16]!; mov x29,sp; blr x0; ldp x29,x30,[sp],16; ret */
 static const unsigned char code[] = {0xfd, 0x7b, 0xbf, 0xa9, 0xfd, 0x03, 0x00,
                                      0x91, 0x00, 0x00, 0x3f, 0xd6, 0xfd, 0x7b,
                                      0xc1, 0xa8, 0xc0, 0x03, 0x5f, 0xd6};
