@@ -92,8 +92,8 @@ static ERL_NIF_TERM leak_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     return enif_make_ulong(env, (unsigned long)p);
 }
 
-/* leak_again(First, Second, Size): allocates one way, gives it back, allocates the other way, all
- * in one thread: mostly the same address twice. Returns {FirstAddress, SecondAddress}. */
+/* leak_again(First, Second, Size): allocates one way, gives it back, allocates the other way,
+ * all in one thread: mostly the same address twice. Returns {FirstAddress, SecondAddress}. */
 static ERL_NIF_TERM leak_again_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     unsigned long size;
     leak *first = find(env, argv[0]), *second = find(env, argv[1]);
