@@ -147,16 +147,15 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     return true;
 }
 
-bool mt_tracer_record_stack(mt_thread *block, void *p, size_t size, double probability,
+bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
                             void *const *stack, uint32_t frames, uint64_t now_ns) {
-    mt_chunk chunk = {
-        .address = (uintptr_t)p, .size = size, .born_ns = now_ns, .p = probability};
-    end_missed(block, chunk.address);
+    mt_chunk record = {.address = (uintptr_t)chunk, .size = size, .born_ns = now_ns, .p = p};
+    end_missed(block, record.address);
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false;
     if (site >= 0) {
-        mt_sites_allocated(&tracer->sites, (uint32_t)site, probability, size);
-        recorded = put(site, &chunk);
+        mt_sites_allocated(&tracer->sites, (uint32_t)site, p, size);
+        recorded = put(site, &record);
         if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
     }
     mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
