@@ -36,8 +36,7 @@ int mt_chunks_init(mt_chunks *table, uint32_t slots) {
     table->word = (_Atomic uint64_t *)(memory + sets * MT_CELLS * sizeof(mt_cell));
     table->shift = 64 - (uint32_t)__builtin_ctz(sets);
     table->sets = sets;
-    atomic_store(&table->now.taken, 0);
-    atomic_store(&table->now.full, 0);
+    atomic_store(&table->full, 0);
     return 0;
 }
 
@@ -80,9 +79,8 @@ int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {
         if (!atomic_compare_exchange_weak_explicit(&table->word[set], &word, taken,
                                                    memory_order_acq_rel, memory_order_relaxed))
             continue;
-        atomic_fetch_add_explicit(&table->now.taken, 1, memory_order_relaxed);
         if (!mt_chunks_zero_bytes(taken))
-            atomic_fetch_add_explicit(&table->now.full, 1, memory_order_relaxed);
+            atomic_fetch_add_explicit(&table->full, 1, memory_order_relaxed);
         return (int32_t)(set * MT_CELLS) + i;
     }
     return -1;
@@ -99,9 +97,8 @@ void mt_chunks_abandon(mt_chunks *table, int32_t cell) {
     uint64_t byte = 0xffull << (8 * (cell % MT_CELLS));
     uint64_t before =
         atomic_fetch_and_explicit(&table->word[cell / MT_CELLS], ~byte, memory_order_release);
-    atomic_fetch_sub_explicit(&table->now.taken, 1, memory_order_relaxed);
     if (!mt_chunks_zero_bytes(before))
-        atomic_fetch_sub_explicit(&table->now.full, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&table->full, 1, memory_order_relaxed);
 }
 
 /* Takes the cell if it is live with this tag's address; a failed exchange may bring the tag of
@@ -189,4 +186,13 @@ void mt_chunks_thin(mt_chunks *table, mt_chunks_keep *keep, mt_chunks_gone *gone
         mt_chunks_abandon(table, i);
         gone(&chunk, context);
     }
+}
+
+uint32_t mt_chunks_taken(const mt_chunks *table) {
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < table->sets; s++) {
+        uint64_t word = load(&table->word[s]);
+        for (; word; word >>= 8) n += (word & 0xff) != 0;
+    }
+    return n;
 }

@@ -41,6 +41,8 @@ double mt_real_log(double x);
 /* 1 - exp(-x) for x >= 0, to 1e-14 relative, for small x too. */
 double mt_real_share(double x);
 
+#define MT_REAL_ONE 0x3ff0000000000000ull /* the bits of 1.0 */
+
 /* Doubles in atomic words. */
 static inline uint64_t mt_real_bits(double x) {
     union {

@@ -96,7 +96,7 @@ bool mt_sampler_double(mt_sampler *s, uint64_t from) {
 }
 
 /* Threads that are idle must not undo what a busy one needs: one step down in a window. */
-static void halve(mt_sampler *s, uint64_t now_ns) {
+void mt_sampler_halve(mt_sampler *s, uint64_t now_ns) {
     uint64_t last = atomic_load_explicit(&s->halved_ns, memory_order_relaxed);
     uint64_t from = atomic_load_explicit(&s->interval, memory_order_relaxed);
     if (from == 0 || now_ns - last < WINDOW_NS ||
@@ -117,26 +117,24 @@ static bool burst_covers(mt_sampler *s, uint64_t missing_ns) {
            0;
 }
 
-void mt_sampler_charge(mt_sampler *s, mt_credit *credit, uint64_t begin_ns, uint64_t end_ns,
-                       uint32_t taken, uint32_t slots) {
+bool mt_sampler_charge(mt_sampler *s, mt_credit *credit, uint64_t begin_ns, uint64_t end_ns) {
     uint64_t budget = atomic_load_explicit(&s->budget_ppm, memory_order_relaxed);
     uint64_t took = end_ns - begin_ns;
     if (credit->window_ns == 0) credit->window_ns = begin_ns;
     credit->spent_ns += (took < CHARGE_MAX_NS ? took : CHARGE_MAX_NS) + CHARGE_LATER_NS;
-    uint64_t elapsed = end_ns - credit->window_ns;
+    uint64_t elapsed = end_ns - credit->window_ns, spent = credit->spent_ns;
     uint64_t allowed = budget ? (elapsed / 1000) * budget / 1000 : UINT64_MAX / 2;
     bool closed = elapsed > WINDOW_NS;
-    if (credit->spent_ns > allowed + (closed ? 0 : GRACE_NS)) {
-        if (burst_covers(s, credit->spent_ns - allowed)) {
+    if (spent > allowed + (closed ? 0 : GRACE_NS)) {
+        if (burst_covers(s, spent - allowed)) {
             credit->spent_ns = allowed;
-            return;
+            return false;
         }
         mt_sampler_double(s, credit->interval);
     } else if (!closed) {
-        return;
-    } else if (credit->spent_ns < allowed / 5 * 2 && taken < slots / 4) {
-        halve(s, end_ns);
+        return false;
     }
     credit->window_ns = end_ns;
     credit->spent_ns = 0;
+    return spent < allowed / 5 * 2;
 }

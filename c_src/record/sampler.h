@@ -88,10 +88,13 @@ static inline bool mt_sampler_draws_all(mt_sampler *sampler, mt_credit *credit, 
 /* How likely a chunk of this size is drawn at this interval. */
 double mt_sampler_probability(uint64_t size, uint64_t interval);
 
-/* Charges recording time to the thread. Beyond its budget the interval doubles; well within it,
- * and with few of the slots taken, it halves. */
-void mt_sampler_charge(mt_sampler *sampler, mt_credit *credit, uint64_t begin_ns,
-                       uint64_t end_ns, uint32_t taken, uint32_t slots);
+/* Charges recording time to the thread. Beyond its budget the interval doubles. True if it was
+ * well within it for a while: then mt_sampler_halve, if the table has room. */
+bool mt_sampler_charge(mt_sampler *sampler, mt_credit *credit, uint64_t begin_ns,
+                       uint64_t end_ns);
+
+/* Halves the interval, unless that was done a moment ago by another thread, or it is fixed. */
+void mt_sampler_halve(mt_sampler *sampler, uint64_t now_ns);
 
 /* Doubles the interval if it still is `from`; false if it is not, or is fixed. */
 bool mt_sampler_double(mt_sampler *sampler, uint64_t from);

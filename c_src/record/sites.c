@@ -93,8 +93,15 @@ static void move_word(_Atomic uint64_t *from, _Atomic uint64_t *to) {
     if (bits && to) add(to, mt_real_of(bits));
 }
 
+static void move_count(_Atomic uint64_t *from, _Atomic uint64_t *to) {
+    uint64_t n = atomic_exchange_explicit(from, 0, memory_order_relaxed);
+    if (n && to) atomic_fetch_add_explicit(to, n, memory_order_relaxed);
+}
+
 /* Empties the sums of a row, into the row of those evicted if there is one. */
 static void move_sums(mt_site_sums *from, mt_site_sums *to) {
+    move_count(&from->all, to ? &to->all : NULL);
+    move_count(&from->all_bytes, to ? &to->all_bytes : NULL);
     move_word(&from->allocated, to ? &to->allocated : NULL);
     move_word(&from->allocated_bytes, to ? &to->allocated_bytes : NULL);
     move_word(&from->allocated_variance, to ? &to->allocated_variance : NULL);
@@ -145,12 +152,18 @@ void mt_sites_drop(mt_sites *sites, uint32_t row) {
 
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
     mt_site_sums *sums = &sites->sums[row];
+    if (mt_real_bits(p) == MT_REAL_ONE) {
+        atomic_fetch_add_explicit(&sums->all, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&sums->all_bytes, size, memory_order_relaxed);
+        return;
+    }
+    mt_real_environment saved = mt_real_enter();
     double w = 1 / p, x = (double)size;
     add(&sums->allocated, w);
     add(&sums->allocated_bytes, w * x);
-    if (p == 1) return;
     add(&sums->allocated_variance, w * (w - 1));
     add(&sums->allocated_bytes_variance, w * (w - 1) * x * x);
+    mt_real_leave(saved);
 }
 
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
@@ -170,6 +183,10 @@ static double real(const _Atomic uint64_t *sum) {
     return mt_real_of(atomic_load_explicit(sum, memory_order_relaxed));
 }
 
+static double count(const _Atomic uint64_t *n) {
+    return (double)atomic_load_explicit(n, memory_order_relaxed);
+}
+
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
     const mt_site_sums *s = &sites->sums[row];
     return (mt_site_totals){
@@ -177,8 +194,8 @@ mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
             (double)atomic_load_explicit(&s->live_bytes, memory_order_relaxed) / BYTE_UNITS,
         .peak_bytes =
             (double)atomic_load_explicit(&s->peak_bytes, memory_order_relaxed) / BYTE_UNITS,
-        .allocated = real(&s->allocated),
-        .allocated_bytes = real(&s->allocated_bytes),
+        .allocated = real(&s->allocated) + count(&s->all),
+        .allocated_bytes = real(&s->allocated_bytes) + count(&s->all_bytes),
         .allocated_variance = real(&s->allocated_variance),
         .allocated_bytes_variance = real(&s->allocated_bytes_variance),
     };

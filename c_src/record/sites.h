@@ -24,7 +24,7 @@
  * of rows that were evicted are added up in one more row, at index `rows`.
  *
  * Any thread, hooks too: nothing blocks, allocates or makes a system call. Sums of doubles are
- * added with compare-and-swap. Floating point: between mt_real_enter and mt_real_leave.
+ * added with compare-and-swap.
  */
 #ifndef MT_RECORD_SITES_H
 #define MT_RECORD_SITES_H
@@ -40,7 +40,8 @@ enum { MT_SITES_WINDOW = 64, MT_SITES_BYTES = 1 << 16 /* 2^20 / 16 */ };
 typedef struct mt_site_sums {
     _Atomic int64_t live_bytes;
     _Atomic int64_t peak_bytes;
-    _Atomic uint64_t allocated, allocated_bytes;
+    _Atomic uint64_t all, all_bytes;             /* drawn with p = 1, integers */
+    _Atomic uint64_t allocated, allocated_bytes; /* the others */
     _Atomic uint64_t allocated_variance, allocated_bytes_variance;
 } __attribute__((aligned(64))) mt_site_sums;
 
@@ -72,11 +73,12 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
 /* Gives one reference back. */
 void mt_sites_drop(mt_sites *sites, uint32_t row);
 
-/* Adds a chunk that was drawn with probability p. The row is held. */
+/* Adds a chunk that was drawn with probability p. The row is held. No floating point if p is 1.
+ */
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size);
 
 /* Adds (sign 1) or takes away (-1) a recorded chunk of this weight, in the units of chunks.h.
- * The row is held. No floating point. */
+ * The row is held. */
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size);
 
 /* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */

@@ -19,6 +19,13 @@ uint64_t mt_tracer_now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Set before any chunk is recorded without a boundary for that reason, and never taken back:
+ * odd chunks from that time are not counted. */
+static void look_always(void) {
+    atomic_store(&tracer->looks_always, true);
+    atomic_store(&tracer->odd.word, 1ull << 63); /* a number that never comes down to 0 */
+}
+
 static atomic_bool *switch_page(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -43,6 +50,7 @@ int mt_tracer_start(const mt_options *options) {
     atomic_bool *on = switch_page();
     if (!on) return -1;
     mt_sampler_configure(&tracer->sampler, options->interval, (uint32_t)options->budget_ppm);
+    if (options->interval == 0) look_always();
     bool keys = mt_thread_start() == 0; /* libunwind would take the program's own without one */
     mt_unwind_start(true, keys);
     atomic_store(on, true);
@@ -60,7 +68,9 @@ static bool is_odd(uint64_t address) {
     return (address & MT_ODD_BITS) != 0;
 }
 
+/* Where everything was ever recorded, each free looks for good: most chunks were odd. */
 static void count_odd(int64_t step) {
+    if (atomic_load_explicit(&tracer->looks_always, memory_order_relaxed)) return;
     uint64_t word = atomic_load_explicit(&tracer->odd.word, memory_order_relaxed), n;
     do {
         n = (word >> 16) + (uint64_t)step;
@@ -116,7 +126,9 @@ static void make_room(mt_thread *block) {
     if (mt_sampler_double(&tracer->sampler, from)) {
         thinning t = {.credit = &block->credit};
         t.interval = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+        mt_real_environment saved = mt_real_enter();
         mt_chunks_thin(&tracer->chunks, keep, gone, &t);
+        mt_real_leave(saved);
         uint64_t n =
             atomic_load_explicit(&block->count[MT_COUNT_thinned], memory_order_relaxed);
         atomic_store_explicit(&block->count[MT_COUNT_thinned], n + t.thinned,
@@ -135,12 +147,17 @@ static void end_missed(mt_thread *block, uint64_t address) {
 }
 
 static bool put(int32_t site, const mt_chunk *chunk) {
-    double open = mt_chunks_open_share(&tracer->chunks);
+    uint32_t open = mt_chunks_open(&tracer->chunks), sets = tracer->chunks.sets;
     int32_t cell = mt_chunks_claim(&tracer->chunks, chunk->address);
     if (cell < 0) return false;
     mt_chunk full = *chunk;
     full.site = (uint32_t)site;
-    full.weight = (uint64_t)(MT_WEIGHT_ONE / (full.p * open) + 0.5);
+    full.weight = MT_WEIGHT_ONE;
+    if (open != sets || mt_real_bits(full.p) != MT_REAL_ONE) {
+        mt_real_environment saved = mt_real_enter();
+        full.weight = (uint64_t)(MT_WEIGHT_ONE / (full.p * open / sets) + 0.5);
+        mt_real_leave(saved);
+    }
     if (is_odd(full.address)) count_odd(1);
     mt_sites_live(&tracer->sites, full.site, 1, full.weight, full.size);
     mt_chunks_publish(&tracer->chunks, cell, &full);
@@ -159,8 +176,7 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p
         if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
     }
     mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
-    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    if (mt_chunks_taken(&tracer->chunks) > slots / 4 * 3) make_room(block);
+    if (mt_chunks_crowded(&tracer->chunks)) make_room(block);
     return recorded;
 }
 
@@ -202,22 +218,26 @@ bool mt_tracer_aligns(void) {
            atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed) != 0;
 }
 
+static void charge(mt_credit *credit, uint64_t begin_ns) {
+    uint64_t now = mt_tracer_now();
+    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
+    if (mt_sampler_charge(&tracer->sampler, credit, begin_ns, now) &&
+        mt_chunks_taken(&tracer->chunks) < slots / 4)
+        mt_sampler_halve(&tracer->sampler, now);
+}
+
 /* The stack goes into the thread's block, not onto the program's stack, which may be small. */
 void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
                       mt_walk_from from) {
     mt_thread *block = mt_tls_mine.block;
     int error = errno;
     if (p && block) {
-        mt_real_environment saved = mt_real_enter();
         void **stack;
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
         mt_tracer_record_stack(block, p, size, draw->p, stack, frames, draw->begin_ns);
         if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
-            mt_sampler_charge(&tracer->sampler, &block->credit, draw->begin_ns, mt_tracer_now(),
-                              mt_chunks_taken(&tracer->chunks),
-                              (uint32_t)mt_chunks_slots(&tracer->chunks));
-        mt_real_leave(saved);
+            charge(&block->credit, draw->begin_ns);
     }
     mt_tls_mine.guard_sp = 0;
     errno = error;
@@ -280,6 +300,7 @@ void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth)
     atomic_store(&tracer->depth, depth);
     atomic_store(&tracer->sampler.budget_ppm, budget_ppm);
     if (same) return;
+    if (interval == 0) look_always();
     mt_sampler_configure(&tracer->sampler, interval, budget_ppm);
     take_slices();
 }

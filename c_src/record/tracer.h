@@ -47,6 +47,7 @@ typedef struct mt_tracer {
     atomic_bool *_Atomic on;
     _Atomic uint32_t depth;
     atomic_flag thinning;
+    atomic_bool looks_always; /* no chunk is counted as odd any more */
     mt_options options;
     mt_sampler sampler;
     mt_chunks chunks;
@@ -111,8 +112,8 @@ bool mt_tracer_aligns(void);
 void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
                       mt_walk_from from);
 
-/* The same for a stack that is known; for tests. The guard is up and the floating-point
- * environment entered. False: ignored. */
+/* The same for a stack that is known; for tests. The guard is up. False:
+ * ignored. */
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
                             void *const *stack, uint32_t frames, uint64_t now_ns);
 

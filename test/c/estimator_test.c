@@ -225,8 +225,8 @@ static void estimates_are_unbiased_with_four_threads_and_lifo_addresses(void **s
 /* Up as the budget does it, without thinning; down as an emptier table does it. */
 static void change_interval(int quarter) {
     uint64_t now = atomic_load(&mt_tracer_state.sampler.interval);
-    if (quarter == 1) atomic_store(&mt_tracer_state.sampler.interval, now * 8);
-    if (quarter == 2) atomic_store(&mt_tracer_state.sampler.interval, now / 16);
+    if (quarter == 1) atomic_store(&mt_tracer_state.sampler.interval, now * 4);
+    if (quarter == 2) atomic_store(&mt_tracer_state.sampler.interval, now / 8);
     if (quarter == 3) atomic_store(&mt_tracer_state.sampler.interval, now * 4);
 }
 

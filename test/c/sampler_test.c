@@ -21,6 +21,12 @@ static bool drawn(uint64_t size, double *p) {
     return !mt_sampler_passes(&credit, size) && mt_sampler_draw(&sampler, &credit, size, p);
 }
 
+/* As the tracer does it, with a table that has room or not. */
+static void charge(uint64_t begin_ns, uint64_t end_ns, bool room) {
+    if (mt_sampler_charge(&sampler, &credit, begin_ns, end_ns) && room)
+        mt_sampler_halve(&sampler, end_ns);
+}
+
 static void everything_is_drawn_at_interval_0(void **state) {
     (void)state;
     for (int i = 0; i < 1000; i++) {
@@ -90,8 +96,7 @@ static void a_fixed_interval_stays(void **state) {
     mt_sampler_configure(&sampler, 5000, 10000);
     assert_false(mt_sampler_double(&sampler, 5000));
     for (int i = 0; i < 1000; i++)
-        mt_sampler_charge(&sampler, &credit, (uint64_t)i * 1000, (uint64_t)i * 1000 + 900, 0,
-                          8);
+        charge((uint64_t)i * 1000, (uint64_t)i * 1000 + 900, true);
     assert_int_equal(sampler.interval, 5000);
     mt_sampler_reset(&sampler);
     assert_int_equal(sampler.interval, 5000);
@@ -109,7 +114,7 @@ static double busy_share(uint32_t ppm, double allocation_ns) {
         if (i == 10000000) begin = now, spent = 0;
         now += allocation_ns;
         if (!drawn(64, &p)) continue;
-        mt_sampler_charge(&sampler, &credit, (uint64_t)now, (uint64_t)now + 700, 10, 4096);
+        charge((uint64_t)now, (uint64_t)now + 700, true);
         now += 700;
         spent += 700;
     }
@@ -133,7 +138,7 @@ static void the_interval_falls_again_when_there_is_room_and_time(void **state) {
     sampler.interval = 1 << 20;
     uint64_t now = 1000000000;
     for (int i = 0; i < 1000 && sampler.interval; i++, now += 20000000)
-        mt_sampler_charge(&sampler, &credit, now, now + 500, 100, 4096);
+        charge(now, now + 500, true);
     assert_int_equal(sampler.interval, 0);
 }
 
@@ -141,8 +146,7 @@ static void it_does_not_fall_where_the_table_is_fuller(void **state) {
     (void)state;
     sampler.interval = 1 << 20;
     uint64_t now = 1000000000;
-    for (int i = 0; i < 1000; i++, now += 20000000)
-        mt_sampler_charge(&sampler, &credit, now, now + 500, 2000, 4096);
+    for (int i = 0; i < 1000; i++, now += 20000000) charge(now, now + 500, false);
     assert_int_equal(sampler.interval, 1 << 20);
 }
 
@@ -153,7 +157,7 @@ static void a_start_and_a_reset_allow_a_burst_of_5_ms(void **state) {
         int records = 0;
         double p;
         while (drawn(64, &p) && sampler.interval == 0) { /* nothing but records */
-            mt_sampler_charge(&sampler, &credit, now, now + 1000, 10, 4096);
+            charge(now, now + 1000, true);
             now += 1000;
             records++;
         }
@@ -166,7 +170,7 @@ static void a_start_and_a_reset_allow_a_burst_of_5_ms(void **state) {
 static void preemption_is_charged_as_20_us(void **state) {
     (void)state;
     sampler.burst_ns = 0;
-    mt_sampler_charge(&sampler, &credit, 1000000000, 9000000000, 10, 4096);
+    charge(1000000000, 9000000000, true);
     assert_int_equal(sampler.interval, 0);
 }
 
