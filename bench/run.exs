@@ -95,7 +95,7 @@ defmodule Bench do
     ] ++ real()
   end
 
-  @json "import json; [json.loads(json.dumps([{'a': i, 'b': [str(i)] * 3} for i in range(40000)])) for _ in range(12)]"
+  @json "import json; [json.loads(json.dumps([{'a': i, 'b': [str(i)] * 3} for i in range(40000)])) for _ in range(8)]"
   @sql "create table t(a integer, b text); with recursive n(i) as (select 1 union all select i+1 from n where i<400000) insert into t select i, hex(i*7919) from n; create index x on t(b); select count(distinct b) from t where b like '%A%';"
 
   # Compiled where the objects may lie about.
@@ -132,7 +132,7 @@ defmodule Bench do
 
   defp beam do
     ebin = Path.join(@root, "_build/test/lib/mtrace/ebin")
-    nif = "Mtrace.Test.Leaky.churn(100, 100_000_000)"
+    nif = "Mtrace.Test.Leaky.churn(100, 50_000_000)"
 
     [
       {"BEAM boot", "s", {:seconds, "erl", ["-noshell", "-eval", "halt()."]}},
