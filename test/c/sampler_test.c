@@ -95,8 +95,7 @@ static void a_fixed_interval_stays(void **state) {
     (void)state;
     mt_sampler_configure(&sampler, 5000, 10000);
     assert_false(mt_sampler_double(&sampler, 5000));
-    for (int i = 0; i < 1000; i++)
-        charge((uint64_t)i * 1000, (uint64_t)i * 1000 + 900, true);
+    for (int i = 0; i < 1000; i++) charge((uint64_t)i * 1000, (uint64_t)i * 1000 + 900, true);
     assert_int_equal(sampler.interval, 5000);
     mt_sampler_reset(&sampler);
     assert_int_equal(sampler.interval, 5000);
