@@ -187,7 +187,10 @@ defmodule Mtrace.DefectsTest do
             Path.join(System.tmp_dir!(), "mtrace-walk-#{System.unique_integer([:positive])}")
 
           on_exit(fn -> File.rm(file) end)
-          env = [env: [{"WALKCHECK_FILE", file}], preload: [path("walkcheck.so")]]
+          # without its own allocator python3 calls malloc for every object
+          env = [{"WALKCHECK_FILE", file}, {"WALKCHECK_EVERY", "5"}, {"PYTHONMALLOC", "malloc"}]
+          env = if unquote(name) == "python3", do: env, else: [hd(env)]
+          env = [env: env, preload: [path("walkcheck.so")]]
           {output, status} = run(unquote(command), unquote(args), env)
           assert {status, output} |> elem(0) == 0, output
 

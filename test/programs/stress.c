@@ -202,7 +202,8 @@ int main(int argc, char **argv) {
     time_t end = time(NULL) + atoi(argv[1]);
     while (time(NULL) < end) usleep(100000);
     calm = true;
-    sleep(2);
+    /* sleep would end with the first signal */
+    for (end = time(NULL) + 2; resetting || time(NULL) < end;) usleep(100000);
     stop = true;
     for (int i = 0; i < THREADS + 4; i++) pthread_join(thread[i], NULL);
     memset(&every, 0, sizeof every);
