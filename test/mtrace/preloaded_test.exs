@@ -146,8 +146,12 @@ defmodule Mtrace.PreloadedTest do
       libraries = for {library, _} <- stack, do: library
       assert Enum.all?(libraries, &(Path.type(&1) == :absolute and File.exists?(&1)))
       assert Enum.any?(libraries, &(Path.basename(&1) == "leaky.so"))
-      # Where the JIT is, the NIF was called by code that lies in no object.
-      if :erlang.system_info(:emu_flavor) == :jit, do: assert(List.last(stack) == nil)
+
+      # The NIF was called by code of the JIT, which lies in no object; not each VM lets the stack
+      # go on to there.
+      assert List.last(stack) == nil or
+               match?({_, "_Z17beam_jit_call_nif" <> _}, List.last(stack)) or
+               :erlang.system_info(:emu_flavor) != :jit
     end
 
     test "takes any count, and refuses what is none with a sentence" do
