@@ -245,10 +245,12 @@ defmodule Bench do
   end
 
   def machine do
-    {kernel, 0} = System.cmd("uname", ["-rm"])
+    {kernel, 0} = System.cmd("uname", ["-r"])
+    [kernel] = Regex.run(~r/^[0-9]+\.[0-9]+/, kernel)
+    {machine, 0} = System.cmd("uname", ["-m"])
     {libc, 0} = System.cmd("getconf", ["GNU_LIBC_VERSION"])
 
-    "#{System.schedulers()} processors, Linux #{String.trim(kernel)}, #{String.trim(libc)}, " <>
+    "#{System.schedulers()} processors, Linux #{kernel}, #{String.trim(machine)}, #{String.trim(libc)}, " <>
       "OTP #{System.otp_release()}, Elixir #{System.version()}"
   end
 
