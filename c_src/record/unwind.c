@@ -88,7 +88,8 @@ mt_unwinder mt_unwind_kind(void) {
 }
 
 /* The frames of ours before the hook's are cut off: the one before `from` is the hook's. */
-static uint32_t by_libunwind(void **buffer, uint32_t max, void *from, void ***stack) {
+static uint32_t by_libunwind(void **buffer, uint32_t max, void *hook, void *from,
+                             void ***stack) {
     backtrace_function *f = atomic_load_explicit(&backtrace_of_libunwind, memory_order_acquire);
     int n = f(buffer, (int)max + MT_OWN_FRAMES);
     for (int i = 1; i < n && i <= MT_OWN_FRAMES; i++) {
@@ -96,6 +97,7 @@ static uint32_t by_libunwind(void **buffer, uint32_t max, void *from, void ***st
         if ((uintptr_t)from - (uintptr_t)buffer[i] > 1) continue;
         uint32_t frames = (uint32_t)(n - i + 1);
         *stack = buffer + i - 1;
+        (*stack)[0] = (char *)hook + 1; /* not its slow twin; names are looked up one before */
         return frames < max ? frames : max;
     }
     return 0;
@@ -106,7 +108,7 @@ uint32_t mt_unwind(mt_thread *block, uint32_t max, void *hook, mt_walk_from from
     mt_unwinder by = atomic_load_explicit(&kind, memory_order_relaxed);
     uint32_t frames = 0;
     if (by == MT_UNWINDER_LIBUNWIND)
-        frames = by_libunwind(block->stack, max, (void *)from.pc, stack);
+        frames = by_libunwind(block->stack, max, hook, (void *)from.pc, stack);
     if (frames) return frames;
     block->stack[0] = (char *)hook + 1; /* names are looked up one before */
     *stack = block->stack;
