@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "real.h"
+#include "word.h"
 
 enum { EMPTY = 0, BUSY = 1, LIVE = 2, DEAD = 3, STATE = 3 };
 
@@ -76,9 +77,7 @@ int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {
     while ((free_byte = mt_chunks_zero_bytes(word)) != 0) {
         int i = __builtin_ctzll(free_byte) / 8; /* the lowest is always a true one */
         uint64_t taken = word | mt_chunks_fingerprint(h) << (8 * i);
-        if (!atomic_compare_exchange_weak_explicit(&table->word[set], &word, taken,
-                                                   memory_order_acq_rel, memory_order_relaxed))
-            continue;
+        if (!mt_word_exchange(&table->word[set], &word, taken)) continue;
         if (!mt_chunks_zero_bytes(taken))
             atomic_fetch_add_explicit(&table->full, 1, memory_order_relaxed);
         return (int32_t)(set * MT_CELLS) + i;
@@ -94,9 +93,9 @@ void mt_chunks_publish(mt_chunks *table, int32_t i, const mt_chunk *chunk) {
 }
 
 void mt_chunks_abandon(mt_chunks *table, int32_t cell) {
-    uint64_t byte = 0xffull << (8 * (cell % MT_CELLS));
-    uint64_t before =
-        atomic_fetch_and_explicit(&table->word[cell / MT_CELLS], ~byte, memory_order_release);
+    _Atomic uint64_t *word = &table->word[cell / MT_CELLS];
+    uint64_t fingerprint = load(word) & 0xffull << (8 * (cell % MT_CELLS));
+    uint64_t before = mt_word_add(word, -fingerprint); /* it is ours: the others stay */
     if (!mt_chunks_zero_bytes(before))
         atomic_fetch_sub_explicit(&table->full, 1, memory_order_relaxed);
 }
@@ -109,9 +108,7 @@ static bool take(mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
     while ((tag & ADDRESS) == address) {
         switch (tag & STATE) {
         case LIVE:
-            if (atomic_compare_exchange_strong_explicit(&cell->tag, &tag, tag & VERSION,
-                                                        memory_order_acquire,
-                                                        memory_order_relaxed)) {
+            if (mt_word_exchange(&cell->tag, &tag, tag & VERSION)) {
                 read_fields(cell, tag, chunk);
                 return true;
             }

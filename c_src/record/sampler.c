@@ -3,7 +3,7 @@
 
 #include "real.h"
 
-enum { SLICE = 256 * 1024 };
+enum { SLICE = 4 << 20 };
 
 /* Longer than that a record takes only if the thread was preempted in it. */
 #define CHARGE_MAX_NS 20000u

@@ -12,8 +12,8 @@
  * its budget; it halves when the table is less than 1/4 full and the budget allows. It starts
  * at 0, and again at every reset; the first step from 0 is 1024, the last one to 0 too.
  *
- * A thread gets its credit in slices of 256 KiB, so that it looks at interval and epoch every
- * few hundred allocations; a reset also takes the slices of all threads away.
+ * A thread gets its credit in slices of 4 MiB, so that it looks at interval and epoch every few
+ * thousand allocations; a reset also takes the slices of all threads away.
  *
  * For hooks: no lock, no system call but reading the clock. Floating point: between
  * mt_real_enter and mt_real_leave.

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "real.h"
+#include "word.h"
 
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 
@@ -41,22 +42,30 @@ void mt_sites_fini(mt_sites *sites) {
     sites->rows = 0;
 }
 
+static inline uint64_t mix(uint64_t h, void *pc) {
+    h = (h ^ (uintptr_t)pc) * 0x9e3779b97f4a7c15ull;
+    return h ^ h >> 32;
+}
+
+/* In two halves, which the processor computes side by side. */
 static uint64_t hash(void *const *stack, uint32_t frames) {
-    uint64_t h = frames;
-    for (uint32_t i = 0; i < frames; i++) {
-        h = (h ^ (uintptr_t)stack[i]) * 0x9e3779b97f4a7c15ull;
-        h ^= h >> 32;
+    uint64_t h = frames, even = 0, odd = 0;
+    uint32_t i = 0;
+    for (; i + 1 < frames; i += 2) {
+        even = mix(even, stack[i]);
+        odd = mix(odd, stack[i + 1]);
     }
-    return h;
+    if (i < frames) even = mix(even, stack[i]);
+    return mix(mix(h, (void *)even), (void *)odd);
 }
 
 static bool same(const mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames) {
     if (atomic_load_explicit(&sites->frames[row], memory_order_relaxed) != frames) return false;
     const _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
+    uintptr_t different = 0;
     for (uint32_t i = 0; i < frames; i++)
-        if (atomic_load_explicit(&own[i], memory_order_relaxed) != (uintptr_t)stack[i])
-            return false;
-    return true;
+        different |= atomic_load_explicit(&own[i], memory_order_relaxed) ^ (uintptr_t)stack[i];
+    return different == 0;
 }
 
 /* One more reference to a READY row with this hash; false if it is something else, or if its
@@ -64,9 +73,7 @@ static bool same(const mt_sites *sites, uint32_t row, void *const *stack, uint32
 static bool hold(_Atomic uint64_t *key, uint64_t h32) {
     uint64_t k = atomic_load_explicit(key, memory_order_acquire);
     while ((k & STATE) == READY && k >> 32 == h32 && (k & REFERENCES) < REFERENCES)
-        if (atomic_compare_exchange_weak_explicit(key, &k, k + REFERENCE, memory_order_acquire,
-                                                  memory_order_acquire))
-            return true;
+        if (mt_word_exchange(key, &k, k + REFERENCE)) return true;
     return false;
 }
 
@@ -147,14 +154,14 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
 }
 
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
-    atomic_fetch_sub_explicit(&sites->key[row], REFERENCE, memory_order_release);
+    mt_word_add(&sites->key[row], -REFERENCE);
 }
 
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
     mt_site_sums *sums = &sites->sums[row];
     if (mt_real_bits(p) == MT_REAL_ONE) {
-        atomic_fetch_add_explicit(&sums->all, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&sums->all_bytes, size, memory_order_relaxed);
+        mt_word_add(&sums->all, 1);
+        mt_word_add(&sums->all_bytes, size);
         return;
     }
     mt_real_environment saved = mt_real_enter();
@@ -170,17 +177,18 @@ void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uin
     mt_site_sums *sums = &sites->sums[row];
     unsigned __int128 product = (unsigned __int128)weight * size;
     int64_t bytes = sign * (int64_t)(product / MT_SITES_BYTES);
-    int64_t now =
-        atomic_fetch_add_explicit(&sums->live_bytes, bytes, memory_order_relaxed) + bytes;
-    int64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
-    while (now > peak &&
-           !atomic_compare_exchange_weak_explicit(&sums->peak_bytes, &peak, now,
-                                                  memory_order_relaxed, memory_order_relaxed))
+    int64_t now = (int64_t)mt_word_add(&sums->live_bytes, (uint64_t)bytes) + bytes;
+    uint64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
+    while (now > (int64_t)peak && !mt_word_exchange(&sums->peak_bytes, &peak, (uint64_t)now))
         ;
 }
 
 static double real(const _Atomic uint64_t *sum) {
     return mt_real_of(atomic_load_explicit(sum, memory_order_relaxed));
+}
+
+static double signed_real(const _Atomic uint64_t *n) {
+    return (double)(int64_t)atomic_load_explicit(n, memory_order_relaxed);
 }
 
 static double count(const _Atomic uint64_t *n) {
@@ -190,8 +198,7 @@ static double count(const _Atomic uint64_t *n) {
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
     const mt_site_sums *s = &sites->sums[row];
     return (mt_site_totals){
-        .live_bytes =
-            (double)atomic_load_explicit(&s->live_bytes, memory_order_relaxed) / BYTE_UNITS,
+        .live_bytes = signed_real(&s->live_bytes) / BYTE_UNITS,
         .peak_bytes =
             (double)atomic_load_explicit(&s->peak_bytes, memory_order_relaxed) / BYTE_UNITS,
         .allocated = real(&s->allocated) + count(&s->all),

@@ -38,8 +38,8 @@ enum { MT_SITES_WINDOW = 64, MT_SITES_BYTES = 1 << 16 /* 2^20 / 16 */ };
 /* Live sums are integers, in units of 1/16 byte, so that what is added and taken away again
  * leaves nothing; the others are bits of doubles. */
 typedef struct mt_site_sums {
-    _Atomic int64_t live_bytes;
-    _Atomic int64_t peak_bytes;
+    _Atomic uint64_t live_bytes; /* signed: a thread may take away before another has added */
+    _Atomic uint64_t peak_bytes;
     _Atomic uint64_t all, all_bytes;             /* drawn with p = 1, integers */
     _Atomic uint64_t allocated, allocated_bytes; /* the others */
     _Atomic uint64_t allocated_variance, allocated_bytes_variance;

@@ -140,7 +140,8 @@ static mt_thread *claim_any(void) {
 static void make_mine(mt_thread *block) {
     __atomic_store_n(&block->tid, (int32_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
     block->credit.random ^= mix((uintptr_t)block);
-    block->known = (mt_walk_stack){0, 0};
+    block->known.lo = block->known.hi = 0;
+    block->known.steps[0] = block->known.steps[1] = 0;
     mt_tls_mine.block = block; /* first: pthread_setspecific may call calloc */
     if (!atomic_load_explicit(&have_key, memory_order_relaxed)) return;
     mt_tls_mine.quiet++;

@@ -201,13 +201,13 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         mt_thread_count(MT_COUNT_ignored);
         return false;
     }
-    draw->begin_ns = mt_tracer_now();
     if (!mt_sampler_draws_all(&tracer->sampler, &block->credit, &draw->p)) {
         mt_real_environment saved = mt_real_enter();
         bool drawn = mt_sampler_draw(&tracer->sampler, &block->credit, size, &draw->p);
         mt_real_leave(saved);
         if (!drawn) return false;
     }
+    draw->begin_ns = mt_tracer_now();
     mt_tls_mine.guard_sp = sp;
     return true;
 }
@@ -243,10 +243,11 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
     errno = error;
 }
 
-void mt_tracer_forget(void *p) {
+bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
     int32_t cell = p ? mt_chunks_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
     if (cell >= 0) end(cell, &chunk);
+    return cell >= 0;
 }
 
 void mt_tracer_hold(void *p, mt_held *held) {

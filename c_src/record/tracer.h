@@ -82,13 +82,17 @@ static inline bool mt_tracer_on(void) {
     return on && atomic_load_explicit(on, memory_order_relaxed);
 }
 
-/* False if the chunk is surely not recorded; NULL may be, for all this knows. For a thread that
- * has a block. Whoever frees a chunk got it after it was counted as odd and recorded, hence
- * relaxed. */
-static inline bool mt_tracer_may_know(const void *chunk) {
+/* False if the chunk is surely not recorded, by its address alone; NULL may be. For a thread
+ * that has a block. Whoever frees a chunk got it after it was counted as odd and recorded,
+ * hence relaxed. */
+static inline bool mt_tracer_must_look(const void *chunk) {
     uint64_t word = atomic_load_explicit(&mt_tracer_state.odd.word, memory_order_relaxed);
-    return __builtin_expect(((uintptr_t)chunk & word & 0xffff) == 0, 0) &&
-           (chunk == NULL || mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk));
+    return __builtin_expect(((uintptr_t)chunk & word & 0xffff) == 0, 0);
+}
+
+/* And if it must: false if a look into the table says so. */
+static inline bool mt_tracer_may_know(const void *chunk) {
+    return mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk);
 }
 
 /* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */
@@ -117,8 +121,9 @@ void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
                             void *const *stack, uint32_t frames, uint64_t now_ns);
 
-/* Ends the record of a chunk that is about to be freed; NULL is allowed. */
-void mt_tracer_forget(void *chunk);
+/* Ends the record of a chunk that is about to be freed, and says whether there was one; NULL is
+ * allowed. */
+bool mt_tracer_forget(void *chunk);
 
 /* The same around realloc: hold before it, then release if the chunk is gone or restore if
  * the allocator failed and the chunk is still there. */

@@ -94,14 +94,17 @@ static __attribute__((noinline)) uint64_t find(kept *k, uintptr_t place) {
     return rule;
 }
 
-/* Relaxed: an entry carries its own proof, and holds nothing but itself. */
-static inline uint64_t rule_at(kept *entries, uintptr_t place) {
+/* Relaxed: an entry carries its own proof, and holds nothing but itself. `for_good`: whether
+ * the rule is surely the same the next time. */
+static inline uint64_t rule_at(kept *entries, uintptr_t place, bool *for_good) {
+    *for_good = false;
     if (place & ~PLACE) return 0;
     kept *k = &entries[(place * 0x9e3779b97f4a7c15ull) >> 51];
     uint64_t rule = atomic_load_explicit(&k->rule, memory_order_relaxed);
     uint64_t check = atomic_load_explicit(&k->check, memory_order_relaxed) ^ rule;
     if ((check & PLACE) == place) {
         uint64_t id = check >> 48;
+        *for_good = id == 0;
         if (id == 0 || same_object(place, id)) return rule;
     }
     return find(k, place);
@@ -158,9 +161,17 @@ static uintptr_t plain(uintptr_t pc) {
 #endif
 }
 
-/* From a function's registers to its caller's; false where the walk ends. */
-static inline bool step(mt_rule r, mt_walk_from *at, mt_walk_stack *known) {
-    uintptr_t cfa = 0, ra_at, fp = at->fp, pc;
+/* How far a word lies above sp, if it lies in the frame. */
+static uint32_t above(uintptr_t sp, uintptr_t cfa, uintptr_t address) {
+    bool within = address >= sp && address + sizeof(uintptr_t) <= cfa && cfa - sp <= FRAME_MAX;
+    return within ? (uint32_t)(address - sp) : MT_WALK_NOWHERE;
+}
+
+/* From a function's registers to its caller's; false where the walk ends. Notes in `s` which
+ * words it read. */
+static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_stack *known) {
+    uintptr_t cfa = 0, fp = at->fp, fp_at = 0, pc;
+    bool simple = true;
     switch (r.cfa) {
     case MT_CFA_SP:
         cfa = at->sp + (uintptr_t)(intptr_t)r.a;
@@ -170,53 +181,100 @@ static inline bool step(mt_rule r, mt_walk_from *at, mt_walk_stack *known) {
         break;
     case MT_CFA_AT_FP:
         if (!load(known, at->fp + (uintptr_t)(intptr_t)r.a, &cfa)) return false;
+        simple = false;
         break;
     case MT_CFA_AT_SP:
         if (!load(known, at->sp + (uintptr_t)(intptr_t)r.a, &cfa)) return false;
+        simple = false;
         break;
     default:
         return false;
     }
     /* A signal may have come on another stack. */
     if (!r.signal && (cfa < at->sp || cfa - at->sp > FRAME_MAX)) return false;
-    ra_at = (r.ra == MT_RA_CFA ? cfa : at->sp) + (uintptr_t)(intptr_t)r.c;
+    uintptr_t ra_at = (r.ra == MT_RA_CFA ? cfa : at->sp) + (uintptr_t)(intptr_t)r.c;
     if (r.ra == MT_RA_END || !load(known, ra_at, &pc)) return false;
     uintptr_t b = (uintptr_t)(intptr_t)r.b;
     switch (r.fp) {
     case MT_FP_CFA:
-        if (!load(known, cfa + b, &fp)) return false;
+        fp_at = cfa + b;
         break;
     case MT_FP_FP:
-        if (!load(known, at->fp + b, &fp)) return false;
+        fp_at = at->fp + b;
         break;
     case MT_FP_SP:
-        if (!load(known, at->sp + b, &fp)) return false;
+        fp_at = at->sp + b;
         break;
     case MT_FP_LOST:
-        fp = 0;
-        break; /* whoever needs it then has a CFA below its sp */
+        fp = 0; /* whoever needs it then has a CFA below its sp */
+        simple = false;
+        break;
     default:
         break;
     }
+    if (fp_at && !load(known, fp_at, &fp)) return false;
+    s->saved_fp = fp_at ? above(at->sp, cfa, fp_at) : MT_WALK_NOWHERE;
+    s->needs_fp = r.cfa == MT_CFA_FP || r.fp == MT_FP_FP;
+    simple = simple && !r.signal && !(fp_at && s->saved_fp == MT_WALK_NOWHERE);
+    s->ra = simple ? above(at->sp, cfa, ra_at) : MT_WALK_NOWHERE;
     *at = (mt_walk_from){plain(pc), cfa, fp};
     return at->pc > 1;
 }
 
+static inline __attribute__((no_sanitize_address, no_sanitize_thread)) uintptr_t
+word(uintptr_t sp, uint32_t offset) {
+    return *(const uintptr_t *)(sp + offset);
+}
+
+/* Takes the step from `s` again, if it would go to the same place. Its words lie between the
+ * two states. */
+static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_stack *known) {
+    const mt_walk_step *next = s + 1;
+    if (s->ra == MT_WALK_NOWHERE || s->sp < known->lo || next->sp > known->hi) return false;
+    if (s->needs_fp && s->fp != at->fp) return false;
+    if (plain(word(s->sp, s->ra)) != next->pc) return false;
+    if (s->saved_fp != MT_WALK_NOWHERE) at->fp = word(s->sp, s->saved_fp);
+    at->pc = next->pc;
+    at->sp = next->sp;
+    return true;
+}
+
 uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t max) {
     kept *entries = atomic_load_explicit(&table, memory_order_relaxed);
+    const mt_walk_step *old = known->walk[known->last & 1];
+    const mt_walk_step *end = old + known->steps[known->last & 1];
+    mt_walk_step *new = known->walk[~known->last & 1];
     uint32_t n = 0;
     uintptr_t exact = 0; /* 1 where pc is not a return address */
     if (max == 0) return 0;
+    if (max > MT_WALK_STEPS) max = MT_WALK_STEPS;
     at.pc = plain(at.pc);
     stack[n++] = (void *)at.pc;
     enter(known, at.sp);
     while (n < max) {
-        uint64_t packed = rule_at(entries, at.pc - 1 + exact);
+        bool for_good;
+        while (old < end && old->sp < at.sp) old++;
+        if (old < end && old->sp == at.sp && old->pc == at.pc && !exact)
+            for (uintptr_t fp = at.fp; n < max && old < end && again(old, &at, known);
+                 fp = at.fp) {
+                new[n - 1] = *old++;
+                new[n - 1].fp = fp;
+                stack[n++] = (void *)at.pc;
+            }
+        if (n == max) break;
+        uint64_t packed = rule_at(entries, at.pc - 1 + exact, &for_good);
         if (!packed) break;
         mt_rule rule = mt_rule_unpack(packed);
-        if (!step(rule, &at, known)) break;
+        mt_walk_step *s = &new[n - 1];
+        *s = (mt_walk_step){.pc = at.pc, .sp = at.sp, .fp = at.fp};
+        if (!step(rule, s, &at, known)) break;
+        if (exact || !for_good) s->ra = MT_WALK_NOWHERE;
         exact = rule.signal;
         stack[n++] = (void *)(at.pc + exact); /* names are looked up one before */
     }
+    new[n - 1] = (mt_walk_step){at.pc, at.sp, at.fp, .ra = MT_WALK_NOWHERE};
+    known->steps[~known->last & 1] = n - 1;
+    atomic_signal_fence(memory_order_seq_cst); /* half a walk is never the last one */
+    known->last ^= 1;
     return n;
 }

@@ -16,9 +16,13 @@
  * tested once a thread before it is read for the first time, so that neither a wrong rule nor
  * a stack that is not the thread's own (a fiber, an alternate signal stack) can fault.
  *
+ * A step of the last walk is taken over where pc and sp (and fp, if its rule needs that) are
+ * the same again and so is the return address that it read: it would go the same way, by a rule
+ * that holds for good. Else it is done anew.
+ *
  * Safe anywhere: in a signal handler, in the child of a fork, in a callback of dl_iterate_phdr.
- * No lock, no allocation, and once the thread's stack is known no system call. Some 4 ns a
- * frame that is known, 100 ns one that is not.
+ * No lock, no allocation, and once the thread's stack is known no system call. Some 1 ns for a
+ * frame of the last walk, 5 ns for one whose rule is kept, 100 ns for any other.
  */
 #ifndef MT_RECORD_WALK_H
 #define MT_RECORD_WALK_H
@@ -36,9 +40,27 @@ typedef struct mt_walk_from {
     ((mt_walk_from){(uintptr_t)__builtin_return_address(0), (uintptr_t)__builtin_dwarf_cfa(),  \
                     *(uintptr_t *)__builtin_frame_address(0)})
 
-/* Pages of a stack that are known to be readable, [lo, hi). A thread's own; zero is none. */
+enum { MT_WALK_STEPS = 64 };
+
+/* A function's registers, and how far above its sp the two words lie that its caller's were
+ * read from. */
+typedef struct mt_walk_step {
+    uintptr_t pc, sp, fp;
+    uint32_t ra;            /* MT_WALK_NOWHERE: the step cannot be relied on */
+    uint32_t saved_fp : 31; /* MT_WALK_NOWHERE: fp stayed as it was */
+    uint32_t needs_fp : 1;  /* the words were found by fp */
+} mt_walk_step;
+
+#define MT_WALK_NOWHERE 0x7fffffffu
+
+/* What is known of a thread's stack: pages that are readable, [lo, hi), and the last walk. Two
+ * walks of a thread mostly have their outer frames in common; they are compared, which is
+ * faster than to find them anew. A thread's own; zero is nothing known. */
 typedef struct mt_walk_stack {
     uintptr_t lo, hi;
+    uint32_t last;     /* which of the two walks below; the other is being written */
+    uint32_t steps[2]; /* of each, less the last state, which led nowhere */
+    mt_walk_step walk[2][MT_WALK_STEPS + 1];
 } mt_walk_stack;
 
 /* Maps the table of rules (128 KiB) and notes which objects came with the program. 0; -1 where

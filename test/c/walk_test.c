@@ -125,6 +125,39 @@ static void threads_share_the_rules(void **state) {
     assert_true(compared > 24000);
 }
 
+static void branch(uint64_t *random, int depth);
+
+/* Two ways from one frame to the next: by other places in the code, with other frame sizes. */
+static __attribute__((noinline)) void left(uint64_t *random, int depth) {
+    branch(random, depth);
+    __asm__ volatile("" ::: "memory");
+}
+
+static __attribute__((noinline)) void right(uint64_t *random, int depth) {
+    char *p = alloca((size_t)(unit_random(random) % 3) * 16 + 1);
+    __asm__ volatile("" : "+r"(p)::"memory");
+    branch(random, depth);
+    __asm__ volatile("" : "+r"(p)::"memory");
+}
+
+static __attribute__((noinline)) void branch(uint64_t *random, int depth) {
+    assert_true(compare());
+    if (depth == 0) return;
+    for (uint64_t n = unit_random(random) % 4; n > 0; n--) {
+        if (unit_random(random) % 2) left(random, depth - 1);
+        else right(random, depth - 1);
+        assert_true(compare());
+    }
+}
+
+/* Each stack has its outer frames in common with the one before, and frames at the same places
+ * that are others. */
+static void stacks_that_change_in_parts_are_the_same(void **state) {
+    (void)state;
+    uint64_t seed = unit_seed();
+    for (int i = 0; i < 300; i++) branch(&seed, 7);
+}
+
 static _Atomic int handled;
 
 static void on_signal(int number) {
@@ -214,7 +247,7 @@ static void wrong_registers_end_the_walk(void **state) {
     mt_walk_from good = {(uintptr_t)__builtin_return_address(0),
                          (uintptr_t)__builtin_dwarf_cfa(), 0};
     for (int i = 0; i < 20000; i++) {
-        mt_walk_stack fresh = {0, 0};
+        mt_walk_stack fresh = {0};
         mt_walk_from from = good;
         uint64_t r = unit_random(&seed);
         if (i % 4 == 0) from.pc = r;
@@ -256,6 +289,7 @@ static int start(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ordinary_stacks_are_the_same),
+        cmocka_unit_test(stacks_that_change_in_parts_are_the_same),
         cmocka_unit_test(threads_share_the_rules),
         cmocka_unit_test(a_signal_handler_is_walked),
         cmocka_unit_test(a_handler_on_an_alternate_stack_is_walked),

@@ -126,6 +126,15 @@ defmodule Mtrace.DefectsTest do
     corner("late_threads")
   end
 
+  test "reallocarray crashed where nothing is traced" do
+    assert {"", 0} = run("corner", ["reallocarray_without_a_table"])
+    corner("reallocarray_without_a_table")
+  end
+
+  test "the boundary of drawn chunks came back with every malloc of the same size" do
+    corner("freed_chunks_do_not_come_back", [], [])
+  end
+
   test "a program that takes malloc's address and is not position-independent was not traced" do
     well("not_pie")
   end

@@ -286,6 +286,42 @@ static void late_threads(void) {
     CHECK(status.own_bytes < 5u << 20);
 }
 
+/* A chunk that is drawn is put on a boundary of 512 bytes; when it was freed the allocator
+ * handed it out again and again, and every free of the program had to look into the table. */
+static void freed_chunks_do_not_come_back(void) {
+    enum { PAIRS = 100000 };
+    int on_boundary = 0;
+    mt_stats stats;
+    for (int i = 0; i < 5 * PAIRS; i++) {
+        void *p = malloc(64);
+        keep(p);
+        free(p);
+    }
+    for (int i = 0; i < PAIRS; i++) {
+        void *p = malloc(64);
+        keep(p);
+        on_boundary += (uintptr_t)p % 512 == 0;
+        free(p);
+    }
+    traced_core()->stats(&stats);
+    CHECK(stats.interval > 0);
+    CHECK(on_boundary < PAIRS / 2);
+}
+
+/* In a process that is not traced there is no table to look a chunk up in; NULL and chunks on a
+ * boundary were. */
+static void reallocarray_without_a_table(void) {
+    char *p = reallocarray(NULL, 3, 8), *on_boundary = aligned_alloc(512, 512);
+    CHECK(p && on_boundary);
+    *on_boundary = 'x';
+    on_boundary = reallocarray(on_boundary, 1000, 8);
+    CHECK(on_boundary && *on_boundary == 'x');
+    p = realloc(p, 100);
+    CHECK(p);
+    free(p);
+    free(on_boundary);
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -303,6 +339,8 @@ int main(int argc, char **argv) {
         {"jumped_out_of_a_hook", jumped_out_of_a_hook, NULL},
         {"allocator_that_calls_itself", allocator_that_calls_itself, NULL},
         {"late_threads", late_threads, NULL},
+        {"reallocarray_without_a_table", reallocarray_without_a_table, NULL},
+        {"freed_chunks_do_not_come_back", freed_chunks_do_not_come_back, NULL},
     };
     CHECK(argc >= 2);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,0 +1,54 @@
+/* word: the read-modify-write operations that recording does on words that threads share.
+ *
+ * A locked instruction takes some 20 cycles, and a record that begins and ends needs nine. In a
+ * process with one thread an instruction without the lock does: nobody but a signal handler of
+ * the same thread can come between, and that not within an instruction. glibc's malloc leaves
+ * its own locks out by the same rule (__libc_single_threaded, since 2.32): who makes threads
+ * behind the C library's back cannot call malloc in them anyway.
+ *
+ * The ordering is that of the locked form: acquire and release. Among the stores of one thread
+ * there is none to keep.
+ */
+#ifndef MT_RECORD_WORD_H
+#define MT_RECORD_WORD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined __x86_64__ && defined __has_include
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#pragma weak __libc_single_threaded
+#define MT_WORD_ALONE (&__libc_single_threaded && __libc_single_threaded)
+#endif
+#endif
+
+/* Exchanges if the word is `*expected`; else stores what it is there, and returns false. */
+static inline bool mt_word_exchange(_Atomic uint64_t *word, uint64_t *expected, uint64_t to) {
+#ifdef MT_WORD_ALONE
+    if (MT_WORD_ALONE) {
+        bool done;
+        __asm__ volatile("cmpxchgq %3, %1"
+                         : "=@ccz"(done), "+m"(*word), "+a"(*expected)
+                         : "r"(to)
+                         : "memory");
+        return done;
+    }
+#endif
+    return atomic_compare_exchange_strong_explicit(word, expected, to, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* Adds, and returns what was there before; n may be negative. */
+static inline uint64_t mt_word_add(_Atomic uint64_t *word, uint64_t n) {
+#ifdef MT_WORD_ALONE
+    if (MT_WORD_ALONE) {
+        __asm__ volatile("xaddq %0, %1" : "+r"(n), "+m"(*word)::"memory", "cc");
+        return n;
+    }
+#endif
+    return atomic_fetch_add_explicit(word, n, memory_order_acq_rel);
+}
+
+#endif
