@@ -1,0 +1,37 @@
+/* jit_ranges: see the header. */
+#include "jit_ranges.h"
+
+#include <stddef.h>
+
+#include "memory.h"
+
+static int by_address(const void *a, const void *b) {
+    const mt_jit_span *x = a, *y = b;
+    if (x->lo != y->lo) return x->lo < y->lo ? -1 : 1;
+    return x->age < y->age ? -1 : x->age > y->age;
+}
+
+/* Those kept so far are disjoint and sorted, so that only the last ones can reach into the
+ * next: it takes the place of all that are older, unless one is newer. */
+uint32_t mt_jit_settle(mt_jit_span *span, uint32_t n) {
+    uint32_t kept = 0;
+    mt_memory_sort(span, n, sizeof *span, by_address);
+    for (uint32_t i = 0; i < n; i++) {
+        if (span[i].lo >= span[i].hi) continue;
+        while (kept && span[kept - 1].hi > span[i].lo && span[kept - 1].age > span[i].age)
+            kept--;
+        if (!kept || span[kept - 1].hi <= span[i].lo) span[kept++] = span[i];
+    }
+    return kept;
+}
+
+const mt_jit_range *mt_jit_range_find(const mt_jit_range *range, uint32_t n,
+                                      uintptr_t address) {
+    uint32_t lo = 0, hi = n;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (range[mid].lo <= address) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo && address < range[lo - 1].hi ? &range[lo - 1] : NULL;
+}
