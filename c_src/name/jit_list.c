@@ -42,10 +42,12 @@ static bool may_be_symfile(const entry *e) {
     return e->symfile && e->size >= MT_JIT_SYMFILE_LEAST && e->size <= MT_JIT_SYMFILE_MOST;
 }
 
-/* The entry at `at`, if the one before it is `before`: since the first has none before it, a
- * list that keeps to this has no cycle. */
-static bool step(const mt_peek *peek, uintptr_t at, uintptr_t before, entry *e) {
-    return is_aligned(at) && mt_peek_copy(peek, at, e, sizeof *e) && e->prev == before;
+/* The entry at `at`, if it follows `before`. What OTP 25 leaves in the first one's prev is not
+ * initialised. Any other entry has one predecessor: only the first can be come by twice. */
+static bool step(const mt_peek *peek, uintptr_t first, uintptr_t at, uintptr_t before,
+                 entry *e) {
+    return is_aligned(at) && (before == 0) == (at == first) &&
+           mt_peek_copy(peek, at, e, sizeof *e) && (before == 0 || e->prev == before);
 }
 
 static bool has_module(const mt_peek *peek, const entry *e) {
@@ -65,7 +67,7 @@ static bool has_module(const mt_peek *peek, const entry *e) {
 static bool leads_to_module(const mt_peek *peek, uintptr_t first) {
     entry e = {0};
     uintptr_t before = 0, at = first;
-    for (int i = 0; i < LOOK_AT && at && step(peek, at, before, &e); i++) {
+    for (int i = 0; i < LOOK_AT && at && step(peek, first, at, before, &e); i++) {
         if (has_module(peek, &e)) return true;
         before = at;
         at = e.next;
@@ -146,7 +148,8 @@ static void walk(const mt_peek *peek, uintptr_t descriptor_at, list *l) {
     if (mt_peek_copy(peek, descriptor_at, &d, sizeof d)) at = d.first;
     while (at && l->n < MOST_ENTRIES) {
         link next = {.at = at};
-        if (!step(peek, at, before, &next.entry) || (l->n == l->room && !make_room(l))) return;
+        if (!step(peek, d.first, at, before, &next.entry) || (l->n == l->room && !make_room(l)))
+            return;
         l->link[l->n++] = next;
         before = at;
         at = next.entry.next;
@@ -161,8 +164,8 @@ static bool is_listed(const mt_peek *peek, uintptr_t descriptor_at, const link *
     if (!mt_peek_copy(peek, l->at, &e, sizeof e) || e.symfile != l->entry.symfile ||
         e.size != l->entry.size)
         return false;
-    if (e.prev)
-        return mt_peek_copy(peek, e.prev, &before, sizeof before) && before.next == l->at;
+    if (e.prev && mt_peek_copy(peek, e.prev, &before, sizeof before) && before.next == l->at)
+        return true;
     return mt_peek_copy(peek, descriptor_at, &d, sizeof d) && d.first == l->at;
 }
 
@@ -179,6 +182,7 @@ static int copy_symfiles(const mt_peek *peek, uintptr_t descriptor_at, const lis
         if (!copy) return -1;
         if (mt_peek_copy(peek, e->symfile, copy, e->size) &&
             is_listed(peek, descriptor_at, &l->link[i]) &&
+            mt_peek_same(peek, e->symfile, copy, e->size) &&
             mt_jit_symfile_open(&(*files)[*n], copy, e->size))
             ++*n;
     }

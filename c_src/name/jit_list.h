@@ -7,14 +7,14 @@
  *
  * The descriptor is found by shape, in the initialised data of the program itself: OTP 29 hides
  * its symbol, and where the name is seen it may be that of another JIT in the process (LLVM's).
- * It must be one of a kind: {1, an action, a pointer, first}, where first lies outside of the
- * program, has no predecessor, and leads to a symfile of BEAM's that is right to the byte.
+ * It must be the only thing of its kind: {1, an action, a pointer, first}, where first lies
+ * outside of the program and leads to a symfile of BEAM's that is right to the byte.
  *
  * The VM's lock on the list is not ours to take. Modules come and go meanwhile, entries may be
- * freed: everything is copied by the kernel (peek.h) and believed only if it hangs together,
- * and if the entry was still in the list after its symfile had been copied. The one thing that
- * would go unseen: an entry and a symfile freed, and others of the same size put in their
- * places, in between; the copy would still have to be a whole symfile.
+ * freed: everything is copied by the kernel (peek.h) and believed only if it hangs together. A
+ * symfile is copied, its entry found to be in the list still, and the symfile compared with the
+ * copy: while an entry is in the list its symfile is whole, and a copy that is not, since both
+ * were freed and used anew meanwhile, would have to be torn twice in the same way.
  */
 #ifndef MT_NAME_JIT_LIST_H
 #define MT_NAME_JIT_LIST_H
@@ -25,7 +25,7 @@
 
 /* Copies the symfiles of all modules into the arena, newest first. 0, or -1 if there is no such
  * list or no memory. A module that came or went meanwhile may be missing. Not for hooks (system
- * calls, the loader's lock); any thread. Some three system calls a module. */
+ * calls, the loader's lock); any thread. Some five system calls a module. */
 int mt_jit_list_read(mt_arena *arena, mt_jit_symfile **files, uint32_t *n);
 
 /* Parts of it. The address of the only descriptor in [lo, hi), or 0; `program` is the image

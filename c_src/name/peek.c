@@ -2,6 +2,7 @@
 #include "peek.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -24,6 +25,17 @@ static bool by_file(int file, uintptr_t from, void *to, size_t n) {
 bool mt_peek_copy(const mt_peek *peek, uintptr_t from, void *to, size_t n) {
     if (peek->file == MT_PEEK_BY_CALL) return by_call(from, to, n);
     return peek->file >= 0 && by_file(peek->file, from, to, n);
+}
+
+bool mt_peek_same(const mt_peek *peek, uintptr_t there, const void *these, size_t n) {
+    char piece[16384];
+    for (size_t done = 0; done < n; done += sizeof piece) {
+        size_t part = n - done < sizeof piece ? n - done : sizeof piece;
+        if (!mt_peek_copy(peek, there + done, piece, part) ||
+            memcmp(piece, (const char *)these + done, part) != 0)
+            return false;
+    }
+    return true;
 }
 
 /* An emulator of another processor may read the host's memory instead: the probe tells. */

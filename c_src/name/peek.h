@@ -25,4 +25,7 @@ void mt_peek_close(mt_peek *peek);
 /* Copies n bytes; false, with `to` undefined, if any of them cannot be read. */
 bool mt_peek_copy(const mt_peek *peek, uintptr_t from, void *to, size_t n);
 
+/* Whether the n bytes there can be read and are these. Needs 16 KiB of stack. */
+bool mt_peek_same(const mt_peek *peek, uintptr_t there, const void *these, size_t n);
+
 #endif
