@@ -1,9 +1,17 @@
 /* jit_ranges: see the header. */
 #include "jit_ranges.h"
 
-#include <stddef.h>
+#include <string.h>
 
 #include "memory.h"
+
+bool mt_jit_cut_prologue(char *name, size_t n) {
+    static const char suffix[] = "-CodeInfoPrologue";
+    size_t cut = sizeof suffix - 1;
+    if (n <= cut || memcmp(name + n - cut, suffix, cut) != 0) return false;
+    name[n - cut] = '\0';
+    return true;
+}
 
 static int by_address(const void *a, const void *b) {
     const mt_jit_span *x = a, *y = b;

@@ -3,6 +3,8 @@
 #ifndef MT_NAME_JIT_RANGES_H
 #define MT_NAME_JIT_RANGES_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* [lo, hi), and what lies there. Lines: see jit_symfile. */
@@ -13,6 +15,10 @@ typedef struct mt_jit_range {
     const char *lines; /* checked records */
     uint32_t line_count;
 } mt_jit_range;
+
+/* The JIT lays a piece before each function and calls it lists:foldl/3-CodeInfoPrologue: cuts
+ * that suffix off a name of n bytes; whether it was there. */
+bool mt_jit_cut_prologue(char *name, size_t n);
 
 /* An item of somebody's array, by the addresses that it claims. */
 typedef struct mt_jit_span {

@@ -76,15 +76,6 @@ bool mt_jit_symfile_open(mt_jit_symfile *file, char *bytes, size_t n) {
     return c.left == 0;
 }
 
-/* Cuts the suffix off; whether it was there. */
-static bool cut_prologue(record *r) {
-    static const char suffix[] = "-CodeInfoPrologue";
-    size_t n = sizeof suffix - 1;
-    if (r->name_bytes <= n || memcmp(r->name + r->name_bytes - n, suffix, n) != 0) return false;
-    r->name[r->name_bytes - n] = '\0';
-    return true;
-}
-
 uint32_t mt_jit_symfile_ranges(const mt_jit_symfile *file, mt_jit_range *range) {
     cursor c;
     record r;
@@ -94,7 +85,7 @@ uint32_t mt_jit_symfile_ranges(const mt_jit_symfile *file, mt_jit_range *range) 
     for (uint32_t i = 0; i < file->ranges && next_range(&c, &r); i++) {
         if (r.begin < reached || r.begin >= r.end || r.end > file->code_size) continue;
         uintptr_t lo = file->base + r.begin;
-        bool is_prologue = cut_prologue(&r);
+        bool is_prologue = mt_jit_cut_prologue(r.name, r.name_bytes);
         if (after_prologue && r.begin == reached && strcmp(range[n - 1].name, r.name) == 0)
             lo = range[--n].lo;
         range[n++] =

@@ -32,6 +32,7 @@ static bool parse_line(char *at, mt_jit_range *range) {
     if (!(at = number(at, &range->lo)) || !(at = number(at, &size))) return false;
     if (*at == '$') at++;
     range->name = at;
+    mt_jit_cut_prologue(at, strlen(at));
     range->hi = range->lo + size;
     return *at && size && range->hi > range->lo;
 }

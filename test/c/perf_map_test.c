@@ -40,9 +40,11 @@ static void names_come_from_the_map_where_there_is_no_list(void **state) {
     (void)state;
     mt_jit jit = {0};
     write_file(path, "0x7f0010 10 $lists:foldl/3\n7f0000 8 plain name\n"
+                     "0x7f000c 4 $lists:foldl/3-CodeInfoPrologue\n"
                      "0x7f0020 20 $'Elixir.A b':c/1\n");
     assert_int_equal(mt_jit_read(&jit), 0);
-    assert_int_equal(jit.n, 3);
+    assert_int_equal(jit.n, 4);
+    assert_string_equal(name_at(&jit, 0x7f000c), "lists:foldl/3");
     assert_string_equal(name_at(&jit, 0x7f0000), "plain name");
     assert_string_equal(name_at(&jit, 0x7f0008), "");
     assert_string_equal(name_at(&jit, 0x7f0010), "lists:foldl/3");
