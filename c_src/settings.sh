@@ -32,6 +32,7 @@ header() {
 }
 header stdlib.h libc6-dev
 header libiberty/demangle.h libiberty-dev
+header elfutils/libdw.h libdw-dev
 
 new=$file.$$
 trap 'rm -f "$new"' EXIT

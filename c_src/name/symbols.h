@@ -1,25 +1,18 @@
 /* symbols: the functions that an ELF file names, in .symtab and .dynsym (System V gABI,
- * chapter 4): static functions too, unless the file was stripped.
+ * chapter 4): static functions too, unless the file was stripped; then those of its separate
+ * debug file or of the small one inside it (debug_file.h).
  *
- * The file is read, not mapped: one that is truncated meanwhile would fault. It is believed
- * only if it is the one that is mapped: same build id or, where the object has none, the same
- * program headers. Whatever is wrong with a file, its symbols are then just unknown.
+ * A file is believed only if it is the one that is mapped: same build id or, where the object
+ * has none, the same program headers. Whatever is wrong with a file, its symbols are then just
+ * unknown.
  */
 #ifndef MT_NAME_SYMBOLS_H
 #define MT_NAME_SYMBOLS_H
 
-#include <link.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MT_BUILD_ID_MAX = 32 };
-
-typedef struct mt_elf_identity {
-    uint64_t headers; /* mt_elf_hash_headers */
-    uint32_t build_id_bytes;
-    uint8_t build_id[MT_BUILD_ID_MAX];
-} mt_elf_identity;
+#include "elf_file.h"
 
 typedef struct mt_symbol {
     uint64_t address, size; /* as in the file */
@@ -34,15 +27,15 @@ typedef struct mt_symbols {
     size_t string_bytes[2];
 } mt_symbols;
 
-/* A hash of what program headers say about a file's layout. */
-uint64_t mt_elf_hash_headers(const ElfW(Phdr) * headers, size_t n);
-
-/* Finds the GNU build id in a note segment, if it is there and fits. */
-void mt_elf_build_id(const void *notes, size_t bytes, mt_elf_identity *identity);
-
 /* Reads the symbols of the file at `path`. 0, or -1, and no symbols, if it is not there, not a
  * regular file, damaged, for another machine, or not `expected` (NULL: any). */
 int mt_symbols_read(mt_symbols *symbols, const char *path, const mt_elf_identity *expected);
+
+/* The same, and where the file has no .symtab, that of its debug file: looked for under
+ * /usr/lib/debug and the folders of `search_path` (between colons, or NULL). If the file itself
+ * is gone or another, its build id may still lead to its debug file. */
+int mt_symbols_read_all(mt_symbols *symbols, const char *path, const mt_elf_identity *expected,
+                        const char *search_path);
 
 /* The name of the function that holds the address, or NULL. The nearest symbol below does not
  * do: in a stripped file that would be some other function. */
