@@ -44,6 +44,20 @@ defmodule Bench do
     end)
   end
 
+  # Hundreds of times slower: on the smallest workload only.
+  defp dhat do
+    case System.find_executable("valgrind") do
+      nil ->
+        []
+
+      path ->
+        [{"valgrind's dhat", [], [path, "-q", "--tool=dhat", "--dhat-out-file=/dev/null"]}]
+    end
+  end
+
+  defp fits?({"valgrind's dhat", _, _}, name), do: name =~ "pair"
+  defp fits?(_, _), do: true
+
   defp library?(name) do
     {output, 0} = System.cmd("sh", ["-c", "ldconfig -p 2>/dev/null || /sbin/ldconfig -p"])
     File.exists?(name) or output =~ name
@@ -153,12 +167,12 @@ defmodule Bench do
   def round2(x), do: :erlang.float_to_binary(x / 1, decimals: 2)
 
   def table(rounds, only) do
-    ways = [plain(), sampling(), exact() | others()]
+    ways = [plain(), sampling(), exact() | others()] ++ dhat()
     names = tl(Enum.map(ways, &elem(&1, 0)))
 
     rows =
       for {name, unit, program} <- programs(), only == nil or name =~ only do
-        figures = measure(program, ways, rounds)
+        figures = measure(program, Enum.filter(ways, &fits?(&1, name)), rounds)
         {min, _} = figures["without"]
         cells = Enum.map(names, &ratio(figures, &1))
         IO.puts(:stderr, "#{name}: #{round2(min)} #{unit}, " <> Enum.join(cells, ", "))
@@ -226,21 +240,23 @@ defmodule Bench do
     expression = """
     Mtrace.configure(interval: 0); Mtrace.reset()
     Mtrace.Test.Leaky.leak(:malloc, 10, 6000)
-    naming = fn -> :timer.tc(fn -> length(Mtrace.olds(4096)) end) end
+    naming = fn -> :timer.tc(fn -> length(Mtrace.snapshot().chunks) end) end
     {cold, n} = naming.()
     warm = Enum.min(for _ <- 1..5, do: elem(naming.(), 0))
-    IO.puts("\#{Mtrace.status().own_bytes} \#{n} \#{cold} \#{warm}")
+    status = Mtrace.status()
+    IO.puts("\#{status.own_bytes} \#{n} \#{cold} \#{warm} \#{status.naming_bytes}")
     """
 
     {output, 0} =
       System.cmd("env", ["LD_PRELOAD=#{@object}", "elixir", "-pa", ebin, "-e", expression])
 
-    [own, n, cold, warm] = output |> String.split() |> Enum.map(&String.to_integer/1)
+    [own, n, cold, warm, kept] = output |> String.split() |> Enum.map(&String.to_integer/1)
 
     [
       "- The core's own memory in a BEAM: #{round2(own / 1_048_576)} MiB mapped (`own_bytes`).",
-      "- Names of #{n} stacks: #{round2(cold / 1000)} ms the first time, " <>
-        "#{round2(warm / 1000)} ms again."
+      "- `Mtrace.snapshot/0` with the names of #{n} stacks: #{round2(cold / 1000)} ms the first " <>
+        "time, #{round2(warm / 1000)} ms again; names keep #{round2(kept / 1024)} KiB " <>
+        "(`naming_bytes`)."
     ]
   end
 

@@ -45,7 +45,7 @@ defmodule Mtrace do
   Where nothing is traced the calls raise `Mtrace.InactiveError`; `status/0` always answers.
   """
 
-  alias Mtrace.{InactiveError, Native}
+  alias Mtrace.{InactiveError, Native, Snapshot}
 
   @version Mix.Project.config()[:version]
 
@@ -79,8 +79,8 @@ defmodule Mtrace do
   Raises `ArgumentError` unless `n` is a non-negative integer and `demangle` a boolean,
   `Mtrace.InactiveError` if nothing is traced.
 
-  Costs a few milliseconds, and those files' symbols are read anew each time; it runs on a dirty
-  scheduler and stops nobody.
+  Costs some milliseconds for what was not named before, whose files are read; names that were
+  found are kept. It runs on a dirty scheduler and stops nobody.
 
       iex> Mtrace.olds(1)
       [{12, 4096, 140164811784208, 143210,
@@ -103,6 +103,53 @@ defmodule Mtrace do
     raise ArgumentError,
           "Mtrace.olds/2 takes the number of chunks to return as its first argument, " <>
             "a non-negative integer, got: #{inspect(n)}"
+  end
+
+  @doc """
+  Everything that is recorded, with its names, as an `Mtrace.Snapshot`: chunks and sites, whose stacks
+  are lists of `Mtrace.Frame`.
+
+  Beyond what `olds/2` shows, frames have the source file and line, functions that the compiler
+  inlined, the application whose library it is, and the Erlang functions in the JIT's code. Names
+  are demangled. Debug information comes from the libraries or from their debug files under
+  `/usr/lib/debug` and the folders in `MTRACE_DEBUG_PATH` (colons between them), by libdw; without
+  that there are no lines, and `status/0` says what to install. A library that was unloaded keeps
+  the names of its functions. The network is never asked.
+
+  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 ms when all 4096 slots are taken,
+  and up to two seconds the first time, for debug information to be read; it runs on a dirty
+  scheduler and stops nobody. Names are kept, in at most some 8 MiB; the rest is given back.
+
+      iex> Mtrace.snapshot()
+      #Mtrace.Snapshot<nonode@nohost, 2026-11-20 10:23:46.123456Z, 1873 chunks from 402 stacks, interval 65536>
+  """
+  @spec snapshot :: Snapshot.t()
+  def snapshot do
+    raw = Native.snapshot() |> ok!()
+    stats = Native.stats() |> ok!()
+    Snapshot.build(raw, Map.take(stats, [:recorded, :slots, :interval, :ignored, :thinned]))
+  end
+
+  @doc """
+  Where live memory was allocated: an `Mtrace.Site` for each different stack, most bytes first.
+
+    * `:by` - `:stack`
+
+  Raises `ArgumentError` for other options, `Mtrace.InactiveError` if nothing is traced. Costs as
+  `snapshot/0`, which has the same sites.
+
+      iex> Mtrace.sites(by: :stack) |> hd()
+      #Mtrace.Site<97.7 KiB in 1000 chunks, leak_malloc at leaky.c:12 in leaky.so (mtrace 0.1.0)>
+  """
+  @spec sites(by: :stack) :: [Mtrace.Site.t()]
+  def sites(options \\ []) do
+    unless Keyword.keyword?(options) and Keyword.drop(options, [:by]) == [] and
+             Keyword.get(options, :by, :stack) == :stack do
+      raise ArgumentError,
+            "Mtrace.sites/1 takes by: :stack and no other option, got: #{inspect(options)}"
+    end
+
+    snapshot().sites
   end
 
   @doc """
@@ -230,6 +277,7 @@ defmodule Mtrace do
       the first five as in `stats/0`; different stacks in the table; records that ended because
       their address was handed out again
     * `own_bytes` - memory that the core has mapped for itself
+    * `naming_bytes` - memory that names take, which are kept from one question to the next
     * `notes` - sentences about what is not seen here, and what to do
 
   and where it is not, `reason`, as in `Mtrace.InactiveError`.
@@ -286,7 +334,10 @@ defmodule Mtrace do
           :missed_frees
         ]),
       own_bytes: status.own_bytes,
-      notes: unwinder_note(status.unwinder) ++ allocator_note(status.allocator)
+      naming_bytes: status.naming_bytes,
+      notes:
+        unwinder_note(status.unwinder) ++
+          allocator_note(status.allocator) ++ List.wrap(status.lines_lack)
     }
   end
 

@@ -3,6 +3,7 @@
 
 #include "next.h"
 #include "record/thread.h"
+#include "record/tracer.h"
 #include "record/unwind.h"
 #include "record/walk.h"
 
@@ -19,10 +20,15 @@ EXPORT int dl_iterate_phdr(mt_phdr_callback *f, void *context) {
     return result;
 }
 
+void (*mt_loader_unloading)(void);
+
 /* Afterwards: what is looked up from now on is looked up in what is there from now on. */
 int dlclose(void *handle);
 EXPORT int dlclose(void *handle) {
+    bool told = mt_loader_unloading && mt_tracer_on();
+    if (told) mt_loader_unloading();
     int result = mt_next_get(dlclose)(handle);
     mt_walk_forget_unloaded();
+    if (told) mt_loader_unloading();
     return result;
 }

@@ -35,7 +35,7 @@ typedef struct mt_erlang {
 
 /* Takes the picture. 0, or -1: a VM without JIT, none, an unknown one, or no memory; nothing is
  * named then. An earlier picture must have been emptied. Not for hooks (the loader's lock, some
- * 5 system calls a module); any thread, one at a time for a picture. Takes about 11 KB a module
+ * 5 system calls a module); any thread, one at a time for a picture. Takes 10 to 30 KB a module
  * while it lives. */
 int mt_jit_read(mt_jit *jit);
 

@@ -6,16 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct segment {
-    struct segment *next;
-    mt_code code;
-} segment;
+/* What is forgotten stays in the arena until it has grown by this, then all is copied. */
+#define SPARE_BYTES ((size_t)1 << 20)
 
 typedef struct {
     mt_arena *arena;
-    segment *segments;
-    uint32_t n;
-    bool failed;
+    mt_object *objects;
+    uint64_t adds, subs;
+    bool counted, failed;
 } gathering;
 
 static const char *path_of(mt_arena *arena, const struct dl_phdr_info *info) {
@@ -50,24 +48,128 @@ static void identify(mt_object *object, const struct dl_phdr_info *info) {
     }
 }
 
+/* Older C libraries do not tell what came and went: then each picture is taken in full. */
+static void count(gathering *g, const struct dl_phdr_info *info, size_t size) {
+    g->counted = size >= offsetof(struct dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs;
+    if (!g->counted) return;
+    g->adds = info->dlpi_adds;
+    g->subs = info->dlpi_subs;
+}
+
+static int count_only(struct dl_phdr_info *info, size_t size, void *context) {
+    count(context, info, size);
+    return 1;
+}
+
 static int gather(struct dl_phdr_info *info, size_t size, void *context) {
-    (void)size;
     gathering *g = context;
+    count(g, info, size);
     mt_object *object = mt_arena_take(g->arena, sizeof *object);
     if (!object || !(object->path = path_of(g->arena, info))) return g->failed = true;
     object->base = info->dlpi_addr;
     identify(object, info);
-    for (int i = 0; i < info->dlpi_phnum; i++) {
+    for (int i = 0; i < info->dlpi_phnum && object->extents < MT_OBJECT_EXTENTS; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
-        segment *s = mt_arena_take(g->arena, sizeof *s);
-        if (!s) return g->failed = true;
         uintptr_t lo = object->base + p->p_vaddr;
-        *s = (segment){g->segments, {lo, lo + p->p_memsz, object}};
-        g->segments = s;
-        g->n++;
+        object->extent[object->extents].lo = lo;
+        object->extent[object->extents++].hi = lo + p->p_memsz;
     }
+    object->next = g->objects;
+    g->objects = object;
     return 0;
+}
+
+static bool is_same(const mt_object *a, const mt_object *b) {
+    return a->base == b->base && a->extents == b->extents &&
+           memcmp(a->extent, b->extent, sizeof a->extent) == 0 &&
+           memcmp(&a->identity, &b->identity, sizeof a->identity) == 0 &&
+           strcmp(a->path, b->path) == 0;
+}
+
+/* Takes the same object out of a list. */
+static mt_object *take_same(mt_object **list, const mt_object *object) {
+    for (; *list; list = &(*list)->next)
+        if (is_same(*list, object)) {
+            mt_object *found = *list;
+            *list = found->next;
+            return found;
+        }
+    return NULL;
+}
+
+/* A copy in the arena; NULL without memory. */
+static mt_object *keep(mt_arena *arena, const mt_object *object) {
+    mt_object *copy = mt_arena_take(arena, sizeof *copy);
+    if (!copy) return NULL;
+    *copy = *object;
+    copy->path = mt_arena_string(arena, object->path);
+    return copy->path ? copy : NULL;
+}
+
+static void push(mt_object **list, mt_object *object) {
+    object->next = *list;
+    *list = object;
+}
+
+/* From what is there now to what is known. Where memory ends an object stays unknown. */
+static void compare(mt_objects *objects, mt_object *now, uint64_t now_ns) {
+    mt_object *there = NULL, *next;
+    for (; now; now = next) {
+        next = now->next;
+        mt_object *known = take_same(&objects->there, now);
+        if (!known && (known = keep(&objects->arena, now)) != NULL) {
+            known->number = ++objects->numbers;
+            known->since_ns = objects->read_ns;
+            known->seen_ns = now_ns;
+            known->last_ns = known->until_ns = MT_OBJECT_THERE;
+        }
+        if (known) push(&there, known);
+    }
+    for (mt_object *o = objects->there; o; o = next) {
+        next = o->next;
+        o->last_ns = objects->read_ns;
+        o->until_ns = now_ns;
+        push(&objects->gone, o);
+    }
+    objects->there = there;
+}
+
+static void forget_the_longest_gone(mt_objects *objects) {
+    mt_object **at = &objects->gone;
+    for (int n = 0; *at; at = &(*at)->next)
+        if (n++ == MT_OBJECTS_GONE) {
+            *at = NULL;
+            return;
+        }
+}
+
+static mt_object *copy_list(mt_arena *arena, const mt_object *list, bool *failed) {
+    mt_object *copies = NULL, **end = &copies;
+    for (; list; list = list->next) {
+        mt_object *copy = keep(arena, list);
+        if (!copy) return *failed = true, NULL;
+        copy->next = NULL;
+        *end = copy;
+        end = &copy->next;
+    }
+    return copies;
+}
+
+static void compact(mt_objects *objects) {
+    mt_arena fresh = {0};
+    bool failed = false;
+    mt_object *there = copy_list(&fresh, objects->there, &failed);
+    mt_object *gone = copy_list(&fresh, objects->gone, &failed);
+    if (failed) {
+        mt_arena_empty(&fresh);
+        return;
+    }
+    mt_arena_empty(&objects->arena);
+    objects->arena = fresh;
+    objects->there = there;
+    objects->gone = gone;
+    objects->kept_bytes = fresh.bytes;
 }
 
 static int by_address(const void *a, const void *b) {
@@ -75,43 +177,86 @@ static int by_address(const void *a, const void *b) {
     return x->lo < y->lo ? -1 : x->lo > y->lo;
 }
 
-int mt_objects_read(mt_objects *objects) {
-    gathering g = {.arena = &objects->arena};
-    dl_iterate_phdr(gather, &g);
-    objects->n = 0;
-    objects->code = g.failed ? NULL : mt_arena_take(g.arena, g.n * sizeof(mt_code));
-    if (!objects->code) {
-        mt_objects_empty(objects);
-        return -1;
+static int sort_code(mt_objects *objects) {
+    uint32_t n = 0;
+    for (const mt_object *o = objects->there; o; o = o->next) n += o->extents;
+    if (n > objects->code_room) {
+        mt_code *more = mt_memory_map(2 * n * sizeof *more);
+        if (!more) return -1;
+        mt_memory_unmap(objects->code, objects->code_room * sizeof *more);
+        objects->code = more;
+        objects->code_room = 2 * n;
     }
-    for (segment *s = g.segments; s; s = s->next) objects->code[objects->n++] = s->code;
-    mt_memory_sort(objects->code, objects->n, sizeof(mt_code), by_address);
+    objects->codes = 0;
+    for (const mt_object *o = objects->there; o; o = o->next)
+        for (uint32_t i = 0; i < o->extents; i++)
+            objects->code[objects->codes++] = (mt_code){o->extent[i].lo, o->extent[i].hi, o};
+    mt_memory_sort(objects->code, objects->codes, sizeof(mt_code), by_address);
     return 0;
 }
 
-void mt_objects_empty(mt_objects *objects) {
-    for (uint32_t i = 0; i < objects->n; i++)
-        mt_symbols_free(&objects->code[i].object->symbols);
-    mt_arena_empty(&objects->arena);
-    objects->code = NULL;
-    objects->n = 0;
+/* All anew: some 100 us for 60 objects. */
+static int read_in_full(mt_objects *objects, gathering *g, uint64_t now_ns) {
+    mt_arena arena = {0};
+    g->arena = &arena;
+    dl_iterate_phdr(gather, g);
+    if (!g->failed) {
+        compare(objects, g->objects, now_ns);
+        forget_the_longest_gone(objects);
+    }
+    mt_arena_empty(&arena);
+    if (g->failed) return -1;
+    if (objects->arena.bytes > objects->kept_bytes + SPARE_BYTES) compact(objects);
+    return sort_code(objects);
 }
 
-mt_object *mt_objects_find(const mt_objects *objects, uintptr_t address) {
-    uint32_t lo = 0, hi = objects->n;
+int mt_objects_read(mt_objects *objects, uint64_t now_ns) {
+    gathering g = {0};
+    dl_iterate_phdr(count_only, &g);
+    bool same = g.counted && g.adds == objects->adds && g.subs == objects->subs;
+    if (!(objects->read && same) && read_in_full(objects, &g, now_ns) != 0) {
+        objects->read = false; /* the next one is in full */
+        return -1;
+    }
+    objects->adds = g.adds;
+    objects->subs = g.subs;
+    objects->read_ns = now_ns;
+    objects->read = true;
+    return 0;
+}
+
+/* What is mapped holds an address at most once. */
+static const mt_object *mapped_at(const mt_objects *objects, uintptr_t address) {
+    uint32_t lo = 0, hi = objects->codes;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (objects->code[mid].lo <= address) lo = mid + 1;
         else hi = mid;
     }
-    if (lo == 0 || address >= objects->code[lo - 1].hi) return NULL;
-    return objects->code[lo - 1].object;
+    return lo && address < objects->code[lo - 1].hi ? objects->code[lo - 1].object : NULL;
 }
 
-const char *mt_objects_symbol(mt_object *object, uintptr_t address) {
-    if (!object->asked) {
-        object->asked = true;
-        mt_symbols_read(&object->symbols, object->path, &object->identity);
+static bool holds(const mt_object *o, uintptr_t address) {
+    for (uint32_t i = 0; i < o->extents; i++)
+        if (address >= o->extent[i].lo && address < o->extent[i].hi) return true;
+    return false;
+}
+
+const mt_object *mt_objects_find(const mt_objects *objects, uintptr_t address, uint64_t at_ns) {
+    const mt_object *possible = mapped_at(objects, address);
+    if (possible && at_ns >= possible->seen_ns) return possible;
+    if (possible && at_ns < possible->since_ns) possible = NULL;
+    for (const mt_object *o = objects->gone; o; o = o->next) {
+        if (at_ns < o->since_ns || at_ns > o->until_ns || !holds(o, address)) continue;
+        if (at_ns >= o->seen_ns && at_ns <= o->last_ns) return o;
+        if (possible) return NULL;
+        possible = o;
     }
-    return mt_symbols_find(&object->symbols, address - object->base);
+    return possible;
+}
+
+void mt_objects_empty(mt_objects *objects) {
+    mt_memory_unmap(objects->code, objects->code_room * sizeof(mt_code));
+    mt_arena_empty(&objects->arena);
+    *objects = (mt_objects){0};
 }

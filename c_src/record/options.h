@@ -3,10 +3,17 @@
  *   MTRACE           0 switches tracing off, 1 switches it on in a program that is no BEAM
  *   MTRACE_CHILDREN  1 leaves our entry of LD_PRELOAD to the programs that a BEAM starts
  *   MTRACE_INTERVAL  mean cost between two draws of the sampler in bytes, 0 to 2^44: then it
- * does not adapt; 0 draws everything MTRACE_BUDGET    per cent of a thread's time for
- * recording, 0.01 to 100 (1); at most four decimals MTRACE_DEPTH     frames kept of a stack, 2
- * to MT_DEPTH_MAX (32) MTRACE_SLOTS     chunks that the table can hold, 16 to 16777216 (4096);
- * rounded up to a power of two
+ *                    does not adapt; 0 draws everything
+ *   MTRACE_BUDGET    per cent of a thread's time for recording, 0.01 to 100 (1); at most four
+ *                    decimals
+ *   MTRACE_DEPTH     frames kept of a stack, 2 to MT_DEPTH_MAX (32)
+ *   MTRACE_SLOTS     chunks that the table can hold, 16 to 16777216 (4096); rounded up to a
+ *                    power of two
+ *
+ * and one that is a text, read when names are looked for:
+ *
+ *   MTRACE_DEBUG_PATH  folders to look for debug files in, beside /usr/lib/debug, with colons
+ *                      between them
  *
  * Values are read once, by the constructor, with secure_getenv: a setuid program sees the
  * defaults. A value that makes no sense leaves the default and is named in one line on

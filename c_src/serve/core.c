@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "hook/loader.h"
 #include "hook/next.h"
 #include "record/tracer.h"
 
@@ -28,6 +29,8 @@ static void status(mt_status *out) {
     out->sites = mt_sites_held(&mt_tracer_state.sites);
     out->own_bytes = mt_thread_bytes() + mt_tracer_state.sites.bytes +
                      mt_tracer_state.chunks.sets * (8 + MT_CELLS * sizeof(mt_cell));
+    out->naming_bytes = mt_naming_bytes();
+    out->lacks = mt_naming_lacks();
     Dl_info info;
     if (dladdr((void *)mt_next_get(malloc), &info) && info.dli_fname)
         strncpy(out->allocator, info.dli_fname, sizeof out->allocator - 1);
@@ -41,8 +44,9 @@ static uint32_t oldest(mt_record *records, uint32_t max) {
     return mt_snapshot_oldest(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
-static void guard(int step) {
-    mt_tls_mine.quiet = (uint16_t)(mt_tls_mine.quiet + step);
+/* Before anything is traced, or so early that nothing has been unloaded. */
+__attribute__((constructor)) static void listen(void) {
+    mt_loader_unloading = mt_naming_unloading;
 }
 
 const mt_core mtrace_core = {
@@ -55,7 +59,8 @@ const mt_core mtrace_core = {
     .configure = mt_tracer_configure,
     .snapshot = snapshot,
     .oldest = oldest,
-    .guard = guard,
+    .names_begin = mt_naming_begin,
+    .names_end = mt_naming_end,
 };
 
 const mt_core *mt_core_active(void) {

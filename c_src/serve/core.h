@@ -16,11 +16,12 @@
 #include "hook/preload.h"
 #include "record/thread.h"
 #include "record/unwind.h"
+#include "naming.h"
 #include "snapshot.h"
 
 #define MT_CORE_MAGIC 0x6563617274aa6d01ull
 #ifndef MT_CORE_VERSION
-#define MT_CORE_VERSION 1
+#define MT_CORE_VERSION 2
 #endif
 
 typedef struct mt_stats {
@@ -36,6 +37,8 @@ typedef struct mt_status {
     mt_unwinder unwinder;
     mt_options options;
     uint64_t sites, own_bytes; /* rows in use; bytes mapped by the core for itself */
+    uint64_t naming_bytes;     /* kept by naming between its runs */
+    const char *lacks;         /* NULL, or a sentence: why there are no source lines */
     char allocator[512];       /* path of the object whose malloc stands behind ours */
 } mt_status;
 
@@ -51,9 +54,10 @@ typedef struct mt_core {
     /* See snapshot.h. */
     uint32_t (*snapshot)(mt_record *records, uint32_t max);
     uint32_t (*oldest)(mt_record *records, uint32_t max);
-    /* Quiet (+1), or as before (-1): what the calling thread allocates meanwhile is counted and
-     * not recorded. */
-    void (*guard)(int step);
+    /* See naming.h. */
+    int (*names_begin)(const mt_record *records, uint32_t n, unsigned what, mt_named *named,
+                       const mt_name *const **names, uint32_t *count);
+    void (*names_end)(void);
 } mt_core;
 
 extern const mt_core mtrace_core __attribute__((visibility("default")));

@@ -1,4 +1,4 @@
-/* nif: Erlang terms from what the core knows. All of it runs on dirty schedulers. */
+/* nif: what Elixir calls. All of it runs on dirty schedulers. */
 #include "nif.h"
 
 #include <malloc.h>
@@ -6,35 +6,14 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include <erl_nif.h>
-
 #include "core.h"
+#include "enif.h"
 #include "name/memory.h"
 #include "naming.h"
 #include "record/tracer.h"
+#include "terms.h"
 
-/* All that is used, weak: without a BEAM they are NULL and the object still loads. The 64-bit
- * functions are macros where a long has 64 bits. */
-#pragma weak enif_is_identical
-#pragma weak enif_make_atom
-#pragma weak enif_make_badarg
-#pragma weak enif_make_list
-#pragma weak enif_make_list_cell
-#pragma weak enif_make_list_from_array
-#pragma weak enif_make_map_put
-#pragma weak enif_make_new_binary
-#pragma weak enif_make_new_map
-#pragma weak enif_make_tuple
-#pragma weak enif_make_uint
-#ifdef enif_make_uint64
-#pragma weak enif_get_long
-#pragma weak enif_make_ulong
-#else
-#pragma weak enif_get_int64
-#pragma weak enif_make_uint64
-#endif
-
-typedef ERL_NIF_TERM term;
+typedef mt_term term;
 
 static term atom(ErlNifEnv *env, const char *name) {
     return enif_make_atom(env, name);
@@ -46,18 +25,6 @@ static term ok(ErlNifEnv *env, term value) {
 
 static term error(ErlNifEnv *env, term reason) {
     return enif_make_tuple2(env, atom(env, "error"), reason);
-}
-
-static term string(ErlNifEnv *env, const char *s) {
-    term binary;
-    size_t n = strlen(s);
-    unsigned char *bytes = enif_make_new_binary(env, n, &binary);
-    if (bytes) memcpy(bytes, s, n);
-    return binary;
-}
-
-static term string_or_nil(ErlNifEnv *env, const char *s) {
-    return s ? string(env, s) : atom(env, "nil");
 }
 
 static void put(ErlNifEnv *env, term *map, const char *key, term value) {
@@ -159,61 +126,37 @@ static term reset_nif(ErlNifEnv *env, int argc, const term argv[]) {
     return ok(env, enif_make_uint64(env, mt_tracer_now() - begin));
 }
 
-static term stack_term(ErlNifEnv *env, const mt_record *record, const mt_named *named) {
-    term frame[MT_DEPTH_MAX];
-    for (uint32_t i = 0; i < record->frames; i++) {
-        const mt_named_frame *f = &named->frame[i];
-        frame[i] = f->library ? enif_make_tuple2(env, string(env, f->library),
-                                                 string_or_nil(env, f->symbol))
-                              : atom(env, "nil");
-    }
-    return enif_make_list_from_array(env, frame, record->frames);
-}
-
-static term chunk_term(ErlNifEnv *env, const mt_record *record, const mt_named *named,
-                       uint64_t now) {
-    uint64_t born = record->chunk.born_ns;
-    uint64_t age_s = now > born ? (now - born) / 1000000000u : 0;
-    return enif_make_tuple5(env, enif_make_uint64(env, age_s),
-                            enif_make_uint64(env, record->chunk.size),
-                            enif_make_uint64(env, record->chunk.address),
-                            enif_make_uint64(env, named->ns), stack_term(env, record, named));
-}
-
-/* Everything that answering olds/2 takes: no more than the records that are asked for. */
+/* Records and the room for their names: no more than are asked for. */
 typedef struct {
     mt_record *records;
     mt_named *named;
     uint32_t room, n;
-} olds;
+} copies;
 
-static bool olds_take(olds *o, const mt_core *core, uint64_t wanted) {
+static bool take(copies *c, const mt_core *core, uint64_t wanted,
+                 uint32_t (*copy)(mt_record *records, uint32_t max)) {
     mt_stats stats;
     core->stats(&stats);
     uint64_t there = stats.recorded_now + 64; /* some may come while we look */
-    o->room = (uint32_t)(wanted < there ? wanted : there);
-    o->records = mt_memory_map(o->room * sizeof *o->records);
-    o->named = mt_memory_map(o->room * sizeof *o->named);
-    if (!o->records || !o->named) return false;
-    o->n = core->oldest(o->records, o->room);
+    c->room = (uint32_t)(wanted < there ? wanted : there);
+    c->records = mt_memory_map(c->room * sizeof *c->records);
+    c->named = mt_memory_map(c->room * sizeof *c->named);
+    if (!c->records || !c->named) return false;
+    c->n = copy(c->records, c->room);
     return true;
 }
 
-static void olds_give_back(olds *o) {
-    mt_memory_unmap(o->records, o->room * sizeof *o->records);
-    mt_memory_unmap(o->named, o->room * sizeof *o->named);
+static void give_back(copies *c) {
+    mt_memory_unmap(c->records, c->room * sizeof *c->records);
+    mt_memory_unmap(c->named, c->room * sizeof *c->named);
 }
 
-static term olds_list(ErlNifEnv *env, const mt_core *core, const olds *o, bool demangle) {
-    mt_naming naming = {0};
-    term list = enif_make_list(env, 0);
-    if (mt_naming_run(&naming, o->records, o->n, demangle, core->guard, o->named) != 0)
+static term name_olds(ErlNifEnv *env, const mt_core *core, const copies *c, bool plain) {
+    unsigned what = plain ? MT_NAMES_PLAIN : 0;
+    if (core->names_begin(c->records, c->n, what, c->named, NULL, NULL) != 0)
         return error(env, atom(env, "no_memory"));
-    uint64_t now = mt_tracer_now();
-    for (uint32_t i = o->n; i-- > 0;)
-        list =
-            enif_make_list_cell(env, chunk_term(env, &o->records[i], &o->named[i], now), list);
-    mt_naming_empty(&naming);
+    term list = mt_terms_olds(env, c->records, c->named, c->n, plain, mt_tracer_now());
+    core->names_end();
     return ok(env, list);
 }
 
@@ -221,16 +164,42 @@ static term olds_list(ErlNifEnv *env, const mt_core *core, const olds *o, bool d
 static term olds_nif(ErlNifEnv *env, int argc, const term argv[]) {
     ErlNifSInt64 wanted;
     term reason;
-    bool demangle = enif_is_identical(argv[1], atom(env, "true"));
+    bool plain = enif_is_identical(argv[1], atom(env, "true"));
     if (argc != 2 || !enif_get_int64(env, argv[0], &wanted) || wanted < 0 ||
-        !(demangle || enif_is_identical(argv[1], atom(env, "false"))))
+        !(plain || enif_is_identical(argv[1], atom(env, "false"))))
         return enif_make_badarg(env);
     const mt_core *core = active_core(env, &reason);
     if (!core) return error(env, reason);
-    olds o = {0};
-    term result = olds_take(&o, core, (uint64_t)wanted) ? olds_list(env, core, &o, demangle)
-                                                        : error(env, atom(env, "no_memory"));
-    olds_give_back(&o);
+    copies c = {0};
+    term result = take(&c, core, (uint64_t)wanted, core->oldest)
+                      ? name_olds(env, core, &c, plain)
+                      : error(env, atom(env, "no_memory"));
+    give_back(&c);
+    return result;
+}
+
+static term name_snapshot(ErlNifEnv *env, const mt_core *core, const copies *c) {
+    const mt_name *const *names;
+    uint32_t count;
+    uint64_t now = mt_tracer_now();
+    if (core->names_begin(c->records, c->n, MT_NAMES_LINES | MT_NAMES_PLAIN, c->named, &names,
+                          &count) != 0)
+        return error(env, atom(env, "no_memory"));
+    term all = mt_terms_snapshot(env, c->records, c->named, c->n, names, count, now);
+    core->names_end();
+    return enif_is_identical(all, atom(env, "no_memory")) ? error(env, all) : ok(env, all);
+}
+
+static term snapshot_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    term reason;
+    const mt_core *core = active_core(env, &reason);
+    if (!core) return error(env, reason);
+    copies c = {0};
+    term result = take(&c, core, UINT32_MAX, core->snapshot)
+                      ? name_snapshot(env, core, &c)
+                      : error(env, atom(env, "no_memory"));
+    give_back(&c);
     return result;
 }
 
@@ -273,7 +242,7 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     static const char *const unwinders[] = {"none", "refused", "libunwind", "cfi"};
     term reason, map = enif_make_new_map(env);
     const mt_core *core = active_core(env, &reason);
-    put(env, &map, "object", string(env, own_path()));
+    put(env, &map, "object", mt_terms_text(env, own_path()));
     put_number(env, &map, "interface", MT_CORE_VERSION);
     if (!core) {
         put(env, &map, "reason", reason);
@@ -284,7 +253,7 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     core->status(&status);
     core->stats(&stats);
     put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
-    put(env, &map, "allocator", string(env, status.allocator));
+    put(env, &map, "allocator", mt_terms_text(env, status.allocator));
     put_number(env, &map, "depth", status.options.depth);
     put_number(env, &map, "budget_ppm", status.options.budget_ppm);
     put(env, &map, "fixed_interval",
@@ -295,6 +264,8 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     put_number(env, &map, "missed_frees", stats.count[MT_COUNT_missed_free]);
     put_number(env, &map, "sites", status.sites);
     put_number(env, &map, "own_bytes", status.own_bytes);
+    put_number(env, &map, "naming_bytes", status.naming_bytes);
+    put(env, &map, "lines_lack", mt_terms_text(env, status.lacks));
     return ok(env, map);
 }
 
@@ -312,7 +283,8 @@ static int upgrade(ErlNifEnv *env, void **data, void **old_data, term info) {
 static ErlNifFunc functions[] = {
     {"stats", 0, stats_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"reset", 0, reset_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
-    {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
+    {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"configure", 3, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
 };

@@ -1,12 +1,10 @@
-/* nif: this object as a NIF library of Elixir's Mtrace.Native; the only file that makes Erlang
- * terms. Exports nif_init.
- *
- * Every enif_* function is declared weak, so that the object loads into any program. Nothing
- * here is called by a hook. Each function returns {ok, Value} or {error, Reason}:
+/* nif: this object as a NIF library of Elixir's Mtrace.Native. Exports nif_init. Nothing here
+ * is called by a hook. Each function returns {ok, Value} or {error, Reason}:
  *
  *   stats/0     {ok, #{atom => non_neg_integer}}
  *   reset/0     {ok, Nanoseconds}
- *   olds/2      {ok, [{Age, Size, Address, Nanoseconds, [{Library, Symbol | nil} | nil]}]}
+ *   olds/2      {ok, [Old]}, and
+ *   snapshot/0  {ok, Snapshot}: see terms.h
  *   status/0    {ok, #{atom => term}}
  *   configure/3 (Interval | adaptive, Budget in ppm, Depth) ok, values checked by the caller
  *

@@ -11,6 +11,7 @@ static bool copy(const mt_chunks *chunks, const mt_sites *sites, int32_t cell, m
     uint64_t tag = mt_chunks_peek(chunks, cell, &r->chunk);
     if (!tag) return false;
     r->frames = mt_sites_copy(sites, r->chunk.site, r->stack, MT_DEPTH_MAX);
+    r->totals = mt_sites_totals(sites, r->chunk.site);
     return mt_chunks_unchanged(chunks, cell, tag);
 }
 

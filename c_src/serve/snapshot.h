@@ -15,6 +15,7 @@
 
 typedef struct mt_record {
     mt_chunk chunk;
+    mt_site_totals totals; /* of its row of sites */
     uint32_t frames;
     uintptr_t stack[MT_DEPTH_MAX]; /* return addresses, [0] in the hook */
 } mt_record;

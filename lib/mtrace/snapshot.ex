@@ -1,0 +1,156 @@
+defmodule Mtrace.Snapshot do
+  @moduledoc """
+  Everything that was recorded at one moment, with its names.
+
+    * `chunks` - a list of `Mtrace.Chunk`, the oldest first
+    * `sites` - a list of `Mtrace.Site`, one for each different stack, most bytes first
+    * `coverage` - how much all of it stands on: `recorded`, `slots`, `interval`, `ignored`,
+      `thinned`, as in `Mtrace.stats/0`
+    * `node`, `otp_release` - where it was taken
+    * `taken_at` - a `DateTime` in UTC
+  """
+
+  alias Mtrace.{Applications, Chunk, Culprit, Frame, Site}
+
+  @type t :: %__MODULE__{
+          chunks: [Chunk.t()],
+          sites: [Site.t()],
+          coverage: %{atom => non_neg_integer},
+          node: node,
+          otp_release: String.t(),
+          taken_at: DateTime.t()
+        }
+
+  defstruct [:chunks, :sites, :coverage, :node, :otp_release, :taken_at]
+
+  # From what Native.snapshot/0 returns. Frames and stacks are made once and shared.
+  @doc false
+  def build({{chunks, stacks}, names}, coverage) do
+    apps = Applications.read()
+    names = names |> Tuple.to_list() |> frames(apps) |> List.to_tuple()
+    rows = for row <- Tuple.to_list(stacks), do: {elem(row, 0), tl(Tuple.to_list(row))}
+
+    # Two rows may hold the same stack: they become one site.
+    distinct = Map.new(rows, fn {indices, _} -> {indices, stack(indices, names)} end)
+    keys = rows |> Enum.map(&elem(&1, 0)) |> List.to_tuple()
+
+    %__MODULE__{
+      chunks: chunks |> Enum.map(&chunk(&1, keys, distinct)) |> Enum.sort_by(&(-&1.age_ms)),
+      sites: sites(chunks, keys, rows, distinct),
+      coverage: coverage,
+      node: node(),
+      otp_release: System.otp_release(),
+      taken_at: DateTime.utc_now()
+    }
+  end
+
+  defp stack(indices, names), do: Enum.flat_map(indices, &elem(names, &1))
+
+  defp chunk({address, size, age_ms, weight, row}, keys, distinct) do
+    %Chunk{
+      address: address,
+      size: size,
+      age_ms: age_ms,
+      weight: weight,
+      stack: Map.fetch!(distinct, elem(keys, row))
+    }
+  end
+
+  defp sites(chunks, keys, rows, distinct) do
+    chunks = Enum.group_by(chunks, &elem(keys, elem(&1, 4)))
+    sums = Enum.group_by(rows, &elem(&1, 0), &elem(&1, 1))
+
+    distinct
+    |> Enum.map(fn {key, stack} -> site(stack, chunks[key], sums[key]) end)
+    |> Enum.sort_by(&{-&1.live_bytes, -&1.live})
+  end
+
+  defp site(stack, chunks, sums) do
+    live = sum(chunks, fn {_, _, _, w, _} -> w end)
+    live_bytes = sum(chunks, fn {_, size, _, w, _} -> w * size end)
+
+    [peak, allocated, allocated_bytes, variance, bytes_variance] =
+      Enum.zip_with(sums, &Enum.sum/1)
+
+    # Both are estimates, from different chunks: more cannot be alive than was allocated.
+    allocated = max(allocated, live)
+    allocated_bytes = max(allocated_bytes, live_bytes)
+
+    %Site{
+      stack: stack,
+      culprit: Culprit.find(stack),
+      recorded: length(chunks),
+      live: round(live),
+      live_error: error(sum(chunks, fn {_, _, _, w, _} -> w * (w - 1) end)),
+      live_bytes: round(live_bytes),
+      live_bytes_error: error(sum(chunks, fn {_, x, _, w, _} -> w * (w - 1) * x * x end)),
+      allocated: round(allocated),
+      allocated_error: error(variance),
+      allocated_bytes: round(allocated_bytes),
+      allocated_bytes_error: error(bytes_variance),
+      freed: round(allocated) - round(live),
+      freed_bytes: round(allocated_bytes) - round(live_bytes),
+      peak_bytes: round(max(peak, live_bytes))
+    }
+  end
+
+  defp sum(chunks, f), do: chunks |> Enum.map(f) |> Enum.sum()
+  defp error(variance), do: variance |> max(0.0) |> :math.sqrt() |> ceil()
+
+  # For each name the frames that it stands for, innermost first.
+  defp frames(names, apps) do
+    libraries =
+      for library <- names |> Enum.map(&elem(&1, 2)) |> Enum.uniq(), into: %{} do
+        {library, library && Applications.of_library(apps, library)}
+      end
+
+    for {address, offset, library, frames} <- names do
+      for {symbol, file, line, inlined} <- frames do
+        frame = %Frame{
+          address: address,
+          offset: if(library, do: offset),
+          library: library,
+          file: file,
+          line: line,
+          inlined: inlined
+        }
+
+        name(frame, symbol, libraries[library], apps)
+      end
+    end
+  end
+
+  defp name(frame, {module, function, arity}, _app, apps) do
+    %{
+      frame
+      | kind: :erlang,
+        symbol: mfa(module, function, arity),
+        app: erlang_app(module, apps)
+    }
+  end
+
+  # Pieces of the JIT's code that are no function's have a name, and no library.
+  defp name(%Frame{library: nil} = frame, symbol, _app, _apps) do
+    %{frame | kind: if(symbol, do: :erlang, else: :native), symbol: symbol}
+  end
+
+  defp name(frame, symbol, app, _apps), do: %{frame | symbol: symbol, app: app}
+
+  # As the language of the module prints it, without making atoms of what is read.
+  defp mfa("Elixir." <> module, function, arity), do: "#{module}.#{function}/#{arity}"
+  defp mfa(module, function, arity), do: "#{module}:#{function}/#{arity}"
+
+  defp erlang_app(module, apps) do
+    Applications.of_module(apps, String.to_existing_atom(module))
+  rescue
+    ArgumentError -> nil
+  end
+
+  defimpl Inspect do
+    def inspect(snapshot, _options) do
+      "#Mtrace.Snapshot<#{snapshot.node}, #{snapshot.taken_at}, " <>
+        "#{length(snapshot.chunks)} chunks from #{length(snapshot.sites)} stacks, " <>
+        "interval #{snapshot.coverage[:interval]}>"
+    end
+  end
+end
