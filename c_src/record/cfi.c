@@ -3,12 +3,14 @@
 
 #include <stddef.h>
 
+/* SIGNALS: whether what is said of signal frames is enough. Linux before 5.8 on arm64 says only
+ * where the interrupted function's caller is, later ones nothing (see walk). */
 #if defined __x86_64__
-enum { REG_FP = 6, REG_SP = 7, REG_RA = 16 };
+enum { REG_FP = 6, REG_SP = 7, REG_RA = 16, SIGNALS = 1 };
 #elif defined __aarch64__
-enum { REG_FP = 29, REG_SP = 31, REG_RA = 30 };
+enum { REG_FP = 29, REG_SP = 31, REG_RA = 30, SIGNALS = 0 };
 #else
-enum { REG_FP = -1, REG_SP = -2, REG_RA = -3 };
+enum { REG_FP = -1, REG_SP = -2, REG_RA = -3, SIGNALS = 0 };
 #endif
 
 enum { MAX_REMEMBERED = 8 };
@@ -204,8 +206,9 @@ static bool run_other(machine *m, uint8_t op) {
         if (m->depth == 0) return false;
         m->now = m->remembered[--m->depth];
         return true;
-    case 0x2d:
-        return true; /* arm64: the return address is signed from here on, or not */
+    case 0x2c:
+    case 0x2d: /* arm64: the return address is signed from here on (with the pc, too), or not */
+        return true;
     case 0x2e:
         mt_cursor_uleb(c);
         return true; /* GNU_args_size */
@@ -294,6 +297,7 @@ uint64_t mt_cfi_rule(const mt_eh_object *o, uintptr_t pc) {
     row initial = {0}, now;
     if (!mt_eh_frame_find(o, pc, &fde)) return 0;
     if (fde.about.return_register != (uint64_t)REG_RA) return 0;
+    if (fde.about.signal && !SIGNALS) return 0;
     if (!run(fde.about.program, &fde.about, 0, UINTPTR_MAX, &initial, &initial)) return 0;
     if (!run(fde.program, &fde.about, fde.begin, pc, &initial, &now)) return 0;
     return pack_row(&now, fde.about.signal);

@@ -8,8 +8,9 @@
  *   fp'  = fp | *(CFA + b) | *(fp + b) | *(sp + b)        the caller's frame pointer
  *   pc'  = *(CFA + c) | *(sp + c)                         the return address
  *
- * That covers what compilers make of C, C++, Rust and Erlang's emulator, and signal frames on
- * x86-64; what needs another register gives no rule, and the walk ends there.
+ * That covers what compilers make of C, C++, Rust and Erlang's emulator, and signal frames;
+ * what needs another register gives no rule, and the walk ends there. Return addresses may be
+ * signed (arm64's pac-ret): whoever applies a rule takes the signature off.
  *
  * A hook may call this, as it may eh_frame. Some 50 to 100 ns a place; `walk` keeps the rules.
  */

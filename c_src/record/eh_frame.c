@@ -139,7 +139,8 @@ static bool read_cie(const mt_eh_object *o, const uint8_t *at, mt_cie *out) {
             out->signal = true;
             break;
         case 'B':
-            break; /* arm64: return addresses are signed with key B */
+        case 'G':
+            break; /* arm64: return addresses are signed with key B; the frame is tagged */
         default:
             return false;
         }

@@ -2,14 +2,17 @@
 #include "walk.h"
 
 #include <link.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #include "cfi.h"
 #include "readable.h"
 
+/* PAGE: the least that a page can be; of a larger one each part is tested. */
 enum { ENTRIES = 8192, MAX_PERMANENT = 128, PAGE = 4096, MAX_DESCENT = 64 * PAGE };
 
 #define PLACE     0x0000ffffffffffffull
@@ -83,11 +86,35 @@ static bool same_object(uintptr_t place, uint64_t id) {
     return mt_eh_find_object(place, &o) && identity(&o, place) == id;
 }
 
+/* arm64's signal frames are not described; unwinders know them by the two instructions that a
+ * handler returns to (`mov x8, 139; svc 0`). Then sp is at a siginfo_t, and a ucontext_t. The
+ * code is read only where it can be: such a place may be no code at all. */
+static uint64_t signal_rule(const mt_eh_object *o, uintptr_t pc) {
+#if defined __aarch64__
+    static const uint32_t code[] = {0xd2801168, 0xd4000001};
+    enum { CONTEXT = sizeof(siginfo_t) };
+    mt_rule rule = {.cfa = MT_CFA_AT_SP,
+                    .fp = MT_FP_SP,
+                    .ra = MT_RA_SP,
+                    .signal = true,
+                    .a = CONTEXT + offsetof(ucontext_t, uc_mcontext.sp),
+                    .b = CONTEXT + offsetof(ucontext_t, uc_mcontext.regs[29]),
+                    .c = CONTEXT + offsetof(ucontext_t, uc_mcontext.pc)};
+    if (pc % 4 || (uintptr_t)o->end - pc < sizeof code) return 0;
+    if (!mt_readable(pc) || !mt_readable(pc + 4)) return 0;
+    if (memcmp((const void *)pc, code, sizeof code) == 0) return mt_rule_pack(&rule);
+#else
+    (void)o, (void)pc;
+#endif
+    return 0;
+}
+
 /* Looks the rule up in the object itself and keeps it, none too. */
 static __attribute__((noinline)) uint64_t find(kept *k, uintptr_t place) {
     mt_eh_object o;
     if (!mt_eh_find_object(place, &o)) return 0;
     uint64_t rule = mt_cfi_rule(&o, place);
+    if (!rule) rule = signal_rule(&o, place + 1);
     uint64_t id = is_permanent(place) ? 0 : identity(&o, place);
     atomic_store_explicit(&k->rule, rule, memory_order_relaxed);
     atomic_store_explicit(&k->check, (place | id << 48) ^ rule, memory_order_relaxed);

@@ -41,8 +41,17 @@ static void rules_that_do_not_fit_are_none(void **state) {
     assert_int_equal(mt_rule_pack(&rule), 0);
 }
 
+#if defined __x86_64__ || defined __aarch64__
 #if defined __x86_64__
-/* An object of our own making: header, CIE, FDE, one function of 100 bytes at `code`. */
+enum { FP = 6, SP = 7, RA = 16 };
+#else
+enum { FP = 29, SP = 31, RA = 30 };
+#endif
+enum { OFFSET = 0x80, RESTORE = 0xc0, BREG = 0x70 }; /* with a register's number in them */
+
+/* An object of our own making: header, CIE, FDE, one function of 100 bytes at `code`. At its
+ * beginning CFA = sp + 8, ra at CFA - 8, on arm64 too. `letter`: one more augmentation, or 0.
+ */
 static uint8_t object[4096] __attribute__((aligned(16)));
 enum { HDR = 0, CIE = 64, FDE = 128, CODE = 2048, PROGRAM = FDE + 17 };
 
@@ -50,12 +59,12 @@ static void put32(int at, uint32_t value) {
     memcpy(object + at, &value, 4);
 }
 
-static void make_object(const uint8_t *program, size_t n) {
-    static const uint8_t cie[] = {
-        0, 0,    0,    0, /* id */
-        1, 'z',  'R',  0, 1, 0x78, 16,
-        1, 0x1b, 0x0c, 7, 8, 0x90, 1, /* CFA = rsp + 8, ra at CFA - 8 */
-        0, 0};
+static void make_augmented(const uint8_t *program, size_t n, char letter) {
+    uint8_t cie[21] = {0, 0, 0, 0, /* id */ 1, 'z', 'R'};
+    const uint8_t rest[] = {0, 1, 0x78, RA, 1, 0x1b, 0x0c, SP, 8, OFFSET + RA, 1};
+    int at = 7;
+    if (letter) cie[at++] = (uint8_t)letter;
+    memcpy(cie + at, rest, sizeof rest);
     memset(object, 0, sizeof object);
     memcpy(object + HDR, (uint8_t[]){1, 0x1b, 0x03, 0x3b}, 4);
     put32(HDR + 4, CIE - (HDR + 4));
@@ -70,6 +79,10 @@ static void make_object(const uint8_t *program, size_t n) {
     put32(FDE + 12, 100);
     object[FDE + 16] = 0;
     memcpy(object + PROGRAM, program, n);
+}
+
+static void make_object(const uint8_t *program, size_t n) {
+    make_augmented(program, n, 0);
 }
 
 static mt_rule rule_at(int offset) {
@@ -89,9 +102,10 @@ static void assert_rule(int offset, int cfa, int a, int fp, int b) {
 
 static void a_function_with_a_frame_pointer(void **state) {
     (void)state;
-    static const uint8_t program[] = {0x41,      0x0e, 16, 0x86, 2,     /* push rbp */
-                                      0x43,      0x0d, 6,               /* mov rbp, rsp */
-                                      0x40 + 40, 0x0c, 7,  8,    0xc6}; /* leave; ret */
+    static const uint8_t program[] = {
+        0x41,      0x0e, 16, OFFSET + FP, 2,             /* push rbp */
+        0x43,      0x0d, FP,                             /* mov rbp, rsp */
+        0x40 + 40, 0x0c, SP, 8,           RESTORE + FP}; /* leave; ret */
     make_object(program, sizeof program);
     assert_rule(0, MT_CFA_SP, 8, MT_FP_SAME, 0);
     assert_rule(1, MT_CFA_SP, 16, MT_FP_CFA, -16);
@@ -117,14 +131,15 @@ static void remembered_states_come_back(void **state) {
 /* gcc's frames with a realigned stack: CFA = *(rbp - 8), rbp at *(rbp + 0). */
 static void a_realigned_stack(void **state) {
     (void)state;
-    static const uint8_t program[] = {0x0f, 3, 0x76, 0x78, 0x06, 0x10, 6, 2, 0x76, 0x00};
+    static const uint8_t program[] = {0x0f, 3,  BREG + FP, 0x78,      0x06,
+                                      0x10, FP, 2,         BREG + FP, 0x00};
     make_object(program, sizeof program);
     assert_rule(50, MT_CFA_AT_FP, -8, MT_FP_FP, 0);
 }
 
 static void the_outermost_frame_ends_the_walk(void **state) {
     (void)state;
-    static const uint8_t program[] = {0x07, 16};
+    static const uint8_t program[] = {0x07, RA};
     make_object(program, sizeof program);
     assert_int_equal(rule_at(5).ra, MT_RA_END);
 }
@@ -133,7 +148,7 @@ static void what_needs_another_register_is_no_rule(void **state) {
     (void)state;
     static const uint8_t programs[][4] = {
         {0x0c, 12, 8, 0},   /* CFA = r12 + 8 */
-        {0x09, 16, 3, 0},   /* the return address in a register */
+        {0x09, RA, 3, 0},   /* the return address in a register */
         {0x0f, 1, 0x9c, 0}, /* another expression */
         {0x3f, 0, 0, 0}};   /* no such instruction */
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
@@ -145,9 +160,46 @@ static void what_needs_another_register_is_no_rule(void **state) {
 /* The frame pointer is lost, not taken for the caller's. */
 static void a_frame_pointer_kept_elsewhere_is_lost(void **state) {
     (void)state;
-    static const uint8_t program[] = {0x09, 6, 3};
+    static const uint8_t program[] = {0x09, FP, 3};
     make_object(program, sizeof program);
     assert_int_equal(rule_at(50).fp, MT_FP_LOST);
+}
+
+/* pac-ret, and pac-ret+pc: the places of things are the same, signed or not. */
+static void signed_return_addresses_change_no_rule(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x41, 0x2d, 0x41, 0x0e, 16,  OFFSET + FP,
+                                      2,    0x43, 0x2c, 0x43, 0x2d};
+    make_object(program, sizeof program);
+    assert_rule(0, MT_CFA_SP, 8, MT_FP_SAME, 0);
+    assert_rule(1, MT_CFA_SP, 8, MT_FP_SAME, 0);
+    for (int at = 2; at < 10; at += 3) assert_rule(at, MT_CFA_SP, 16, MT_FP_CFA, -16);
+}
+
+/* B: signed with the other key; G: the frame's memory is tagged. Neither moves anything. */
+static void functions_with_arm64_s_augmentations_have_rules(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x41, 0x0e, 32};
+    for (const char *letter = "BG"; *letter; letter++) {
+        make_augmented(program, sizeof program, *letter);
+        assert_rule(5, MT_CFA_SP, 32, MT_FP_SAME, 0);
+    }
+    make_augmented(program, sizeof program, '?');
+    assert_int_equal(rule_at(5).cfa, MT_CFA_NONE);
+}
+
+/* On arm64 the kernel's own information of it (Linux before 5.8) leads past the interrupted
+ * function, with the wrong stack pointer. */
+static void a_signal_frame_is_one_where_its_information_is_enough(void **state) {
+    (void)state;
+    static const uint8_t program[] = {0x41, 0x0e, 32};
+    make_augmented(program, sizeof program, 'S');
+#if defined __x86_64__
+    assert_rule(5, MT_CFA_SP, 32, MT_FP_SAME, 0);
+    assert_true(rule_at(5).signal);
+#else
+    assert_int_equal(rule_at(5).cfa, MT_CFA_NONE);
+#endif
 }
 
 /* Run under ASan: nothing beyond the object may be read, and every program must end. */
@@ -155,7 +207,7 @@ static void tables_that_lie_are_survived(void **state) {
     (void)state;
     uint64_t seed = unit_seed();
     uint8_t *copy = malloc(sizeof object);
-    static const uint8_t program[] = {0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6};
+    static const uint8_t program[] = {0x41, 0x0e, 16, OFFSET + FP, 2, 0x43, 0x0d, FP};
     for (int i = 0; i < 200000; i++) {
         make_object(program, sizeof program);
         memcpy(copy, object, sizeof object);
@@ -175,13 +227,16 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_survive_packing),
         cmocka_unit_test(rules_that_do_not_fit_are_none),
-#if defined __x86_64__
+#if defined __x86_64__ || defined __aarch64__
         cmocka_unit_test(a_function_with_a_frame_pointer),
         cmocka_unit_test(remembered_states_come_back),
         cmocka_unit_test(a_realigned_stack),
         cmocka_unit_test(the_outermost_frame_ends_the_walk),
         cmocka_unit_test(what_needs_another_register_is_no_rule),
         cmocka_unit_test(a_frame_pointer_kept_elsewhere_is_lost),
+        cmocka_unit_test(signed_return_addresses_change_no_rule),
+        cmocka_unit_test(functions_with_arm64_s_augmentations_have_rules),
+        cmocka_unit_test(a_signal_frame_is_one_where_its_information_is_enough),
         cmocka_unit_test(tables_that_lie_are_survived),
 #endif
     };

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <string.h>
 
@@ -231,8 +232,10 @@ static void init_fails_cleanly_without_memory(void **state) {
     getrlimit(RLIMIT_AS, &old);
     none.rlim_max = old.rlim_max;
     setrlimit(RLIMIT_AS, &none);
+    void *p = mmap(NULL, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int result = mt_chunks_init(&other, 1 << 20);
     setrlimit(RLIMIT_AS, &old);
+    if (p != MAP_FAILED) skip(); /* an emulator that has no such limit */
     assert_int_equal(result, -1);
 }
 

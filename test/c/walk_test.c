@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -79,6 +80,17 @@ static __attribute__((noinline, force_align_arg_pointer)) void realigned(int n) 
 #define realigned plain
 #endif
 
+#if defined __aarch64__
+/* Compiled so that it signs its return address, where the processor can. */
+static __attribute__((noinline, target("branch-protection=pac-ret+leaf"))) void signing(int n) {
+    if (n) signing(n - 1);
+    else assert_true(compare());
+    __asm__ volatile("" ::: "memory");
+}
+#else
+#define signing plain
+#endif
+
 static int in_callback(struct dl_phdr_info *info, size_t size, void *context) {
     (void)info, (void)size, (void)context;
     plain(3);
@@ -98,6 +110,7 @@ static void ordinary_stacks_are_the_same(void **state) {
         with_alloca(n);
         large_frame(n % 20);
         realigned(n % 30);
+        signing(n);
     }
     int numbers[] = {3, 1, 2};
     qsort(numbers, 3, sizeof *numbers, by_comparison);
@@ -215,6 +228,38 @@ static void a_handler_on_an_alternate_stack_is_walked(void **state) {
     free(alternate.ss_sp);
 }
 
+#if defined __aarch64__
+/* What a handler returns to, in an object: the kernel's, or that of an emulator, may lie in
+ * none. Its address less one must be in the object too. */
+void own_return(void);
+__asm__(".text\n.balign 16\nnop\nown_return:\nmov x8, 139\nsvc 0\n.balign 16");
+
+static void on_raise(int number) {
+    (void)number;
+    assert_true(compare()); /* through the signal frame to the end */
+    handled++;
+}
+
+static void a_signal_frame_without_information_is_walked(void **state) {
+    (void)state;
+    enum { OWN_RETURN = 0x04000000 }; /* SA_RESTORER */
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        uint64_t mask;
+    } action = {on_raise, OWN_RETURN, own_return, 0};
+    assert_int_equal(syscall(SYS_rt_sigaction, SIGUSR1, &action, NULL, 8), 0);
+    handled = 0;
+    for (int i = 0; i < 5; i++) raise(SIGUSR1);
+    assert_int_equal(handled, 5);
+}
+#else
+static void a_signal_frame_without_information_is_walked(void **state) {
+    (void)state;
+}
+#endif
+
 static ucontext_t outside, inside;
 
 static void fiber(void) {
@@ -260,19 +305,36 @@ static void wrong_registers_end_the_walk(void **state) {
     assert_int_equal(mt_walk(good, &known, stack, 1), 1);
 }
 
+#if defined __x86_64__ /* push rbp; mov rbp,rsp; call *rdi; pop rbp; ret */
+static const unsigned char code[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
+#else /* stp x29,x30,[sp,-16]!; mov x29,sp; blr x0; ldp x29,x30,[sp],16; ret */
+static const unsigned char code[] = {0xfd, 0x7b, 0xbf, 0xa9, 0xfd, 0x03, 0x00,
+                                     0x91, 0x00, 0x00, 0x3f, 0xd6, 0xfd, 0x7b,
+                                     0xc1, 0xa8, 0xc0, 0x03, 0x5f, 0xd6};
+#endif
+
+static __attribute__((noinline)) void below_code_of_ours(void) {
+    void *stack[DEPTH];
+    mt_walk_from from = MT_WALK_FROM_CALLER;
+    assert_int_equal(mt_walk(from, &known, stack, DEPTH), 1);
+    assert_ptr_equal(stack[0], __builtin_return_address(0));
+    frames = 1;
+}
+
 static void code_without_information_ends_the_walk(void **state) {
     (void)state;
-#if defined __x86_64__
-    static const unsigned char code[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
-    void (*jitted)(void (*)(void)) = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    void (*jitted)(void (*)(void)) = mmap(NULL, page, PROT_READ | PROT_WRITE | PROT_EXEC,
                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy((void *)jitted, code, sizeof code);
+    __builtin___clear_cache((char *)jitted, (char *)jitted + sizeof code);
+    frames = 0;
+    jitted(below_code_of_ours);
+    assert_int_equal(frames, 1);
+    munmap((void *)jitted, page);
     void *stack[DEPTH];
-    mt_walk_from from = {(uintptr_t)jitted + 6, (uintptr_t)__builtin_dwarf_cfa(), 0};
-    assert_int_equal(mt_walk(from, &known, stack, DEPTH), 1);
-    munmap((void *)jitted, 4096);
-    assert_int_equal(mt_walk(from, &known, stack, DEPTH), 1);
-#endif
+    mt_walk_from gone = {(uintptr_t)jitted + 6, (uintptr_t)__builtin_dwarf_cfa(), 0};
+    assert_int_equal(mt_walk(gone, &known, stack, DEPTH), 1);
 }
 
 static int start(void **state) {
@@ -293,6 +355,7 @@ int main(void) {
         cmocka_unit_test(threads_share_the_rules),
         cmocka_unit_test(a_signal_handler_is_walked),
         cmocka_unit_test(a_handler_on_an_alternate_stack_is_walked),
+        cmocka_unit_test(a_signal_frame_without_information_is_walked),
         cmocka_unit_test(fibers_are_walked_and_their_stacks_may_go),
         cmocka_unit_test(wrong_registers_end_the_walk),
         cmocka_unit_test(code_without_information_ends_the_walk),
