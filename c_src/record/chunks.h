@@ -141,14 +141,21 @@ void mt_chunks_thin(mt_chunks *table, mt_chunks_keep *keep, mt_chunks_gone *gone
  * are a moment's values. */
 uint32_t mt_chunks_taken(const mt_chunks *table);
 
+/* Sets without a free cell. The count follows the words: it may be below 0 while a set that a
+ * thread has just filled was opened by another. */
+static inline uint32_t mt_chunks_full(const mt_chunks *table) {
+    int32_t full = (int32_t)atomic_load_explicit(&table->full, memory_order_relaxed);
+    return full > 0 ? (uint32_t)full : 0;
+}
+
 /* True if a quarter of the sets have no free cell, as at some 3/4 of all cells. */
 static inline bool mt_chunks_crowded(const mt_chunks *table) {
-    return atomic_load_explicit(&table->full, memory_order_relaxed) > table->sets / 4;
+    return mt_chunks_full(table) > table->sets / 4;
 }
 
 /* The sets that have a free cell, at least 1. */
 static inline uint32_t mt_chunks_open(const mt_chunks *table) {
-    uint32_t full = atomic_load_explicit(&table->full, memory_order_relaxed);
+    uint32_t full = mt_chunks_full(table);
     return full < table->sets ? table->sets - full : 1;
 }
 

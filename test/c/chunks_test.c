@@ -225,6 +225,18 @@ static void the_number_of_sets_with_room_is_exact(void **state) {
     }
 }
 
+/* The thread that fills a set counts it after the word says so; one that opens it again may
+ * come between. Then every set was taken for full: the interval doubled, and what was recorded
+ * at that moment weighed 512 times too much. */
+static void a_set_that_is_opened_before_it_is_counted_full_is_not_a_crowd(void **state) {
+    (void)state;
+    atomic_store(&table.full, 0);
+    atomic_fetch_sub(&table.full, 1);
+    assert_false(mt_chunks_crowded(&table));
+    assert_int_equal(mt_chunks_open(&table), table.sets);
+    atomic_fetch_add(&table.full, 1);
+}
+
 static void init_fails_cleanly_without_memory(void **state) {
     (void)state;
     mt_chunks other;
@@ -398,6 +410,7 @@ int main(void) {
         TEST(a_record_freed_while_it_is_thinned_is_ended_by_the_thinner),
         TEST(a_dead_record_does_not_hide_a_live_one_of_the_same_address),
         TEST(the_number_of_sets_with_room_is_exact),
+        TEST(a_set_that_is_opened_before_it_is_counted_full_is_not_a_crowd),
         TEST(init_fails_cleanly_without_memory),
         TEST(threads_never_tear_lose_or_take_foreign_records),
     };
