@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "record/thread.h"
 
@@ -95,7 +96,7 @@ static void *pool_memalign(size_t align, size_t n) {
 }
 #define pool_aligned_alloc pool_memalign
 static void *pool_valloc(size_t n) {
-    return pool_take(n, 4096);
+    return pool_take(n, (size_t)sysconf(_SC_PAGESIZE));
 }
 #define pool_pvalloc pool_valloc
 static size_t pool_malloc_usable_size(void *p) {
