@@ -35,9 +35,17 @@ typedef struct mt_walk_from {
     uintptr_t pc, sp, fp;
 } mt_walk_from;
 
+/* The stack pointer that a function was entered with, but for a return address that the call
+ * pushed. clang's __builtin_dwarf_cfa is the frame pointer on arm64. */
+#if defined __aarch64__ && defined __clang__
+#define MT_WALK_CFA() ((uintptr_t)__builtin_sponentry())
+#else
+#define MT_WALK_CFA() ((uintptr_t)__builtin_dwarf_cfa())
+#endif
+
 /* To be used in the function itself; it gets a frame pointer by it. */
 #define MT_WALK_FROM_CALLER                                                                    \
-    ((mt_walk_from){(uintptr_t)__builtin_return_address(0), (uintptr_t)__builtin_dwarf_cfa(),  \
+    ((mt_walk_from){(uintptr_t)__builtin_return_address(0), MT_WALK_CFA(),                     \
                     *(uintptr_t *)__builtin_frame_address(0)})
 
 enum { MT_WALK_STEPS = 64 };

@@ -91,6 +91,27 @@ static __attribute__((noinline, target("branch-protection=pac-ret+leaf"))) void 
 #define signing plain
 #endif
 
+static __attribute__((noinline)) void entered(uintptr_t sp) {
+    char *moved = alloca(sp % 100 + 16);
+    __asm__ volatile("" : "+r"(moved)::"memory");
+    mt_walk_from from = MT_WALK_FROM_CALLER;
+    assert_int_equal(from.sp, sp);
+    assert_int_equal(from.pc, (uintptr_t)__builtin_return_address(0));
+}
+
+/* With clang on arm64 it was the callee's frame pointer. */
+static void the_walk_begins_with_the_caller_s_stack_pointer(void **state) {
+    (void)state;
+    uintptr_t sp = 0;
+#if defined __x86_64__
+    __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+#else
+    __asm__ volatile("mov %0, sp" : "=r"(sp));
+#endif
+    entered(sp);
+    __asm__ volatile("" ::: "memory");
+}
+
 static int in_callback(struct dl_phdr_info *info, size_t size, void *context) {
     (void)info, (void)size, (void)context;
     plain(3);
@@ -289,8 +310,7 @@ static void wrong_registers_end_the_walk(void **state) {
     (void)state;
     uint64_t seed = unit_seed();
     void *stack[DEPTH];
-    mt_walk_from good = {(uintptr_t)__builtin_return_address(0),
-                         (uintptr_t)__builtin_dwarf_cfa(), 0};
+    mt_walk_from good = {(uintptr_t)__builtin_return_address(0), MT_WALK_CFA(), 0};
     for (int i = 0; i < 20000; i++) {
         mt_walk_stack fresh = {0};
         mt_walk_from from = good;
@@ -333,7 +353,7 @@ static void code_without_information_ends_the_walk(void **state) {
     assert_int_equal(frames, 1);
     munmap((void *)jitted, page);
     void *stack[DEPTH];
-    mt_walk_from gone = {(uintptr_t)jitted + 6, (uintptr_t)__builtin_dwarf_cfa(), 0};
+    mt_walk_from gone = {(uintptr_t)jitted + 6, MT_WALK_CFA(), 0};
     assert_int_equal(mt_walk(gone, &known, stack, DEPTH), 1);
 }
 
@@ -350,6 +370,7 @@ static int start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_walk_begins_with_the_caller_s_stack_pointer),
         cmocka_unit_test(ordinary_stacks_are_the_same),
         cmocka_unit_test(stacks_that_change_in_parts_are_the_same),
         cmocka_unit_test(threads_share_the_rules),
