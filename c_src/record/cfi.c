@@ -250,9 +250,21 @@ static bool run(mt_cursor program, const mt_cie *about, uintptr_t begin, uintptr
     return true;
 }
 
-static uint64_t pack_row(const row *r, bool signal) {
+/* What lies too far from the CFA, as the frame record does below a large frame on arm64, is
+ * near the register that the CFA is counted from. */
+static saved nearer(const row *r, saved s) {
+    bool far = s.offset < INT16_MIN * 8 || s.offset > INT16_MAX * 8;
+    if (s.kind != AT_CFA || !far) return s;
+    if (r->cfa == MT_CFA_SP) return (saved){AT_SP, s.offset + r->offset};
+    if (r->cfa == MT_CFA_FP) return (saved){AT_FP, s.offset + r->offset};
+    return s;
+}
+
+static uint64_t pack_row(row *r, bool signal) {
     mt_rule rule = {.cfa = r->cfa, .signal = signal, .a = (int32_t)r->offset};
     if (r->offset != rule.a) return 0;
+    r->fp = nearer(r, r->fp);
+    r->ra = nearer(r, r->ra);
     switch (r->fp.kind) {
     case SAME:
         rule.fp = MT_FP_SAME;
@@ -276,6 +288,9 @@ static uint64_t pack_row(const row *r, bool signal) {
         break;
     case AT_SP:
         rule.ra = MT_RA_SP;
+        break;
+    case AT_FP:
+        rule.ra = MT_RA_FP;
         break;
     case UNDEFINED:
         rule.ra = MT_RA_END;

@@ -6,7 +6,7 @@
  *
  *   CFA  = sp + a | fp + a | *(fp + a) | *(sp + a)        the caller's stack pointer
  *   fp'  = fp | *(CFA + b) | *(fp + b) | *(sp + b)        the caller's frame pointer
- *   pc'  = *(CFA + c) | *(sp + c)                         the return address
+ *   pc'  = *(CFA + c) | *(sp + c) | *(fp + c)             the return address
  *
  * That covers what compilers make of C, C++, Rust and Erlang's emulator, and signal frames;
  * what needs another register gives no rule, and the walk ends there. Return addresses may be
@@ -24,7 +24,7 @@
 
 enum { MT_CFA_NONE, MT_CFA_SP, MT_CFA_FP, MT_CFA_AT_FP, MT_CFA_AT_SP }; /* cfa */
 enum { MT_FP_SAME, MT_FP_CFA, MT_FP_FP, MT_FP_SP, MT_FP_LOST };         /* fp */
-enum { MT_RA_CFA, MT_RA_SP, MT_RA_END };                                /* ra */
+enum { MT_RA_CFA, MT_RA_SP, MT_RA_END, MT_RA_FP };                      /* ra */
 
 typedef struct mt_rule {
     uint8_t cfa, fp, ra;

@@ -219,7 +219,10 @@ static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_st
     }
     /* A signal may have come on another stack. */
     if (!r.signal && (cfa < at->sp || cfa - at->sp > FRAME_MAX)) return false;
-    uintptr_t ra_at = (r.ra == MT_RA_CFA ? cfa : at->sp) + (uintptr_t)(intptr_t)r.c;
+    uintptr_t ra_at = (r.ra == MT_RA_CFA  ? cfa
+                       : r.ra == MT_RA_FP ? at->fp
+                                          : at->sp) +
+                      (uintptr_t)(intptr_t)r.c;
     if (r.ra == MT_RA_END || !load(known, ra_at, &pc)) return false;
     uintptr_t b = (uintptr_t)(intptr_t)r.b;
     switch (r.fp) {
@@ -241,7 +244,7 @@ static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_st
     }
     if (fp_at && !load(known, fp_at, &fp)) return false;
     s->saved_fp = fp_at ? above(at->sp, cfa, fp_at) : MT_WALK_NOWHERE;
-    s->needs_fp = r.cfa == MT_CFA_FP || r.fp == MT_FP_FP;
+    s->needs_fp = r.cfa == MT_CFA_FP || r.fp == MT_FP_FP || r.ra == MT_RA_FP;
     simple = simple && !r.signal && !(fp_at && s->saved_fp == MT_WALK_NOWHERE);
     s->ra = simple ? above(at->sp, cfa, ra_at) : MT_WALK_NOWHERE;
     *at = (mt_walk_from){plain(pc), cfa, fp};

@@ -12,7 +12,7 @@ static void rules_survive_packing(void **state) {
         uint64_t r = unit_random(&seed);
         mt_rule rule = {.cfa = 1 + r % 4,
                         .fp = (r >> 8) % 5,
-                        .ra = (r >> 16) % 3,
+                        .ra = (r >> 16) % 4,
                         .signal = r >> 20 & 1,
                         .a = (int32_t)(unit_random(&seed) % (1 << 23)) - (1 << 22),
                         .b = ((int32_t)(unit_random(&seed) % 65536) - 32768) * 8,
@@ -137,6 +137,30 @@ static void a_realigned_stack(void **state) {
     assert_rule(50, MT_CFA_AT_FP, -8, MT_FP_FP, 0);
 }
 
+/* gcc on arm64 keeps the frame record below a frame's arrays. */
+static void what_lies_far_from_the_cfa_is_counted_from_its_register(void **state) {
+    (void)state;
+    static const uint8_t program[] = {
+        0x41,        0x0e, 0x90, 0x80, 0x40, /* CFA = sp + 1 MiB + 16 */
+        0x05,        RA,   0x81, 0x80, 0x08, /* CFA - 1 MiB - 8 */
+        OFFSET + FP, 0x82, 0x80, 0x08,       /* CFA - 1 MiB - 16 */
+        0x41,        0x0d, FP};              /* CFA = fp + ... */
+    make_object(program, sizeof program);
+    mt_rule r = rule_at(1);
+    assert_int_equal(r.cfa, MT_CFA_SP);
+    assert_int_equal(r.a, (1 << 20) + 16);
+    assert_int_equal(r.fp, MT_FP_SP);
+    assert_int_equal(r.b, 0);
+    assert_int_equal(r.ra, MT_RA_SP);
+    assert_int_equal(r.c, 8);
+    r = rule_at(2);
+    assert_int_equal(r.cfa, MT_CFA_FP);
+    assert_int_equal(r.fp, MT_FP_FP);
+    assert_int_equal(r.b, 0);
+    assert_int_equal(r.ra, MT_RA_FP);
+    assert_int_equal(r.c, 8);
+}
+
 static void the_outermost_frame_ends_the_walk(void **state) {
     (void)state;
     static const uint8_t program[] = {0x07, RA};
@@ -231,6 +255,7 @@ int main(void) {
         cmocka_unit_test(a_function_with_a_frame_pointer),
         cmocka_unit_test(remembered_states_come_back),
         cmocka_unit_test(a_realigned_stack),
+        cmocka_unit_test(what_lies_far_from_the_cfa_is_counted_from_its_register),
         cmocka_unit_test(the_outermost_frame_ends_the_walk),
         cmocka_unit_test(what_needs_another_register_is_no_rule),
         cmocka_unit_test(a_frame_pointer_kept_elsewhere_is_lost),

@@ -65,6 +65,23 @@ static __attribute__((noinline)) void large_frame(int n) {
     __asm__ volatile("" : : "r"(big) : "memory");
 }
 
+/* Larger than the distances that fit into a rule. */
+static __attribute__((noinline)) void huge_frame(int n) {
+    char big[1 << 20], *p = alloca((size_t)n + 1);
+    memset(big, n, 10);
+    __asm__ volatile("" : "+r"(p) : "r"(big) : "memory");
+    if (n) huge_frame(n - 1);
+    else assert_true(compare());
+    __asm__ volatile("" : "+r"(p) : "r"(big) : "memory");
+}
+
+static __attribute__((noinline)) void huge_fixed_frame(void) {
+    char big[1 << 20];
+    __asm__ volatile("" : : "r"(big) : "memory");
+    assert_true(compare());
+    __asm__ volatile("" : : "r"(big) : "memory");
+}
+
 #if defined __x86_64__
 static __attribute__((noinline, force_align_arg_pointer)) void realigned(int n) {
     char wide[64] __attribute__((aligned(64)));
@@ -133,6 +150,8 @@ static void ordinary_stacks_are_the_same(void **state) {
         realigned(n % 30);
         signing(n);
     }
+    huge_frame(3);
+    huge_fixed_frame();
     int numbers[] = {3, 1, 2};
     qsort(numbers, 3, sizeof *numbers, by_comparison);
     dl_iterate_phdr(in_callback, NULL);
