@@ -102,24 +102,36 @@ static void fork_handlers(void) {
     for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
 }
 
-/* Linux before 4.14, and qemu's emulation of it, do not empty a page in the child. */
+static pid_t fork_without_handlers(void) {
+    return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); /* arm64 has no SYS_fork */
+}
+
+static bool ends_well(pid_t pid) {
+    int status;
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Linux before 4.14 does not empty a page in the child, and qemu only says so. */
 static bool pages_are_wiped_on_fork(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p != MAP_FAILED && madvise(p, page, MADV_WIPEONFORK) == 0;
+    char *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || madvise(p, page, MADV_WIPEONFORK) != 0) return false;
+    *p = 1;
+    pid_t pid = fork_without_handlers();
+    if (pid == 0) _exit(*p);
+    return ends_well(pid);
 }
 
 /* A child that no fork handler ran in. */
 static void raw_fork(void) {
-    int status;
     if (!pages_are_wiped_on_fork()) return;
-    pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); /* arm64 has no SYS_fork */
+    pid_t pid = fork_without_handlers();
     if (pid == 0) {
         uint64_t before = traced_count(MT_COUNT_recorded);
         for (int i = 0; i < 1000; i++) keep(malloc(100));
         _exit(traced_count(MT_COUNT_recorded) != before);
     }
-    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(ends_well(pid));
 }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
