@@ -1,6 +1,11 @@
 /* loader: see the header. */
 #include "loader.h"
 
+#include <stdint.h>
+#if defined __aarch64__ && defined __GLIBC__
+#include <sys/auxv.h>
+#endif
+
 #include "next.h"
 #include "record/thread.h"
 #include "record/tracer.h"
@@ -32,3 +37,16 @@ EXPORT int dlclose(void *handle) {
     if (told) mt_loader_unloading();
     return result;
 }
+
+/* Two names of glibc's that what is linked into us wants on arm64: gcc's atomics ask the first
+ * for what the processor has, libiberty's stack protector takes its word from the second, which
+ * is ld-linux's. Hidden ones of our own, so that we need libc and nothing else, whichever. */
+#if defined __aarch64__ && defined __GLIBC__
+unsigned long __getauxval(unsigned long type);
+unsigned long __getauxval(unsigned long type) {
+    return getauxval(type);
+}
+extern uintptr_t __stack_chk_guard;
+uintptr_t __stack_chk_guard =
+    0x00ff0a0d5c3ab1e7; /* bytes that end a string's copy among them */
+#endif
