@@ -196,16 +196,18 @@ static int sort_code(mt_objects *objects) {
 }
 
 /* All anew: some 100 us for 60 objects. */
-static int read_in_full(mt_objects *objects, gathering *g, uint64_t now_ns) {
+static int read_in_full(mt_objects *objects, uint64_t now_ns) {
     mt_arena arena = {0};
-    g->arena = &arena;
-    dl_iterate_phdr(gather, g);
-    if (!g->failed) {
-        compare(objects, g->objects, now_ns);
+    gathering g = {.arena = &arena};
+    dl_iterate_phdr(gather, &g);
+    if (!g.failed) {
+        compare(objects, g.objects, now_ns);
         forget_the_longest_gone(objects);
+        objects->adds = g.adds;
+        objects->subs = g.subs;
     }
     mt_arena_empty(&arena);
-    if (g->failed) return -1;
+    if (g.failed) return -1;
     if (objects->arena.bytes > objects->kept_bytes + SPARE_BYTES) compact(objects);
     return sort_code(objects);
 }
@@ -214,12 +216,10 @@ int mt_objects_read(mt_objects *objects, uint64_t now_ns) {
     gathering g = {0};
     dl_iterate_phdr(count_only, &g);
     bool same = g.counted && g.adds == objects->adds && g.subs == objects->subs;
-    if (!(objects->read && same) && read_in_full(objects, &g, now_ns) != 0) {
+    if (!(objects->read && same) && read_in_full(objects, now_ns) != 0) {
         objects->read = false; /* the next one is in full */
         return -1;
     }
-    objects->adds = g.adds;
-    objects->subs = g.subs;
     objects->read_ns = now_ns;
     objects->read = true;
     return 0;

@@ -111,8 +111,9 @@ static mt_name *add_name(name_table *table, mt_arena *arena, uintptr_t address,
                          const met *object) {
     if (!table_grow(table)) return NULL;
     mt_name **slot = slot_of(table, address, object ? object->object.number : 0);
-    if (*slot) return *slot;
-    mt_name *name = mt_arena_take(arena, sizeof *name);
+    mt_name *name = *slot;
+    if (name) return name;
+    name = mt_arena_take(arena, sizeof *name);
     mt_named_frame *frame = name ? mt_arena_take(arena, sizeof *frame) : NULL;
     if (!frame) return NULL;
     *name = (mt_name){.address = address, .frames = 1, .index = UINT32_MAX, .frame = frame};

@@ -132,7 +132,7 @@ defmodule Mtrace.InactiveTest do
           preload: [copy]
         )
 
-      assert output =~ "{:version, 77, 1}"
+      assert output =~ ~r/{:version, 77, \d+}/
       assert output =~ "restart the node to preload the new object"
     end
 

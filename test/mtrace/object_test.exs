@@ -15,7 +15,8 @@ defmodule Mtrace.ObjectTest do
 
   defp dynamic_symbols do
     for line <- String.split(readelf(["-W", "--dyn-syms"]), "\n"),
-        [_, _, _, _, binding, visibility, index, name | _] <- [String.split(line)],
+        [_, _, _, type, binding, visibility, index, name | _] <- [String.split(line)],
+        type != "SECTION",
         do: %{
           binding: binding,
           visibility: visibility,

@@ -1,5 +1,5 @@
-/* A NIF library for any module (-DNIF_MODULE=...): leak(Size) allocates by fixture_leak, which each
- * variant brings in its own language, and returns the address. */
+/* A NIF library for any module (-DNIF_MODULE=...): leak(Size) allocates by fixture_leak, which
+ * each variant brings in its own language, and returns the address. */
 #include <erl_nif.h>
 
 void *fixture_leak(unsigned long size);
