@@ -189,7 +189,7 @@ defmodule Mtrace do
   From now on chunks are recorded that are allocated from now on; an adaptive sampler begins
   again with everything. The counters of `stats/0` go on, except `ignored` and `thinned`.
 
-  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 µs; stops nobody.
+  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 to 300 µs; stops nobody.
 
       iex> Mtrace.reset()
       48211

@@ -26,7 +26,7 @@ defmodule Mtrace.Chunk do
       where = Mtrace.Culprit.headline(chunk.stack)
 
       "#Mtrace.Chunk<#{chunk.size} bytes, #{chunk.age_ms} ms old" <>
-        if(where, do: ", #{Mtrace.Frame.format(where)}>", else: ">")
+        if(where, do: ", #{Mtrace.Frame.short(where)}>", else: ">")
     end
   end
 end

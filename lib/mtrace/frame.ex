@@ -66,6 +66,14 @@ defmodule Mtrace.Frame do
 
   defp hex(n), do: n |> Integer.to_string(16) |> String.downcase()
 
+  # For a line among others: C++ writes its parameters out.
+  @doc false
+  def short(%__MODULE__{symbol: symbol} = frame) do
+    if symbol && String.valid?(symbol) && String.length(symbol) > 40,
+      do: format(%{frame | symbol: String.slice(symbol, 0, 39) <> "…"}),
+      else: format(frame)
+  end
+
   defp app(nil), do: nil
   defp app({name, nil}), do: "(#{name})"
   defp app({name, version}), do: "(#{name} #{version})"
@@ -80,6 +88,6 @@ defmodule Mtrace.Frame do
   end
 
   defimpl Inspect do
-    def inspect(frame, _options), do: "#Mtrace.Frame<#{Mtrace.Frame.format(frame)}>"
+    def inspect(frame, _options), do: "#Mtrace.Frame<#{Mtrace.Frame.short(frame)}>"
   end
 end

@@ -63,8 +63,11 @@ defmodule Mtrace.Site do
       where = Culprit.headline(site.stack)
       error = if site.live_bytes_error > 0, do: " ± #{Size.format(site.live_bytes_error)}"
 
-      "#Mtrace.Site<#{Size.format(site.live_bytes)}#{error} in #{site.live} chunks" <>
-        if(where, do: ", #{Frame.format(where)}>", else: ">")
+      "#Mtrace.Site<#{Size.format(site.live_bytes)}#{error} in #{chunks(site.live)}" <>
+        if(where, do: ", #{Frame.short(where)}>", else: ">")
     end
+
+    defp chunks(1), do: "1 chunk"
+    defp chunks(n), do: "#{n} chunks"
   end
 end
