@@ -139,6 +139,32 @@ defmodule Mtrace.NamesTest do
     assert output =~ "malloc inlined_leak static_leak fixture_leak leak_nif"
   end
 
+  test "without libdw there are symbols, and status/0 says which package brings lines" do
+    dir = Path.join(System.tmp_dir!(), "mtrace-names-#{System.pid()}/nothing")
+    File.mkdir_p!(dir)
+    File.write!(Path.join(dir, "libdw.so.1"), "")
+
+    program = """
+    address = Mtrace.Test.Leaky.leak(:malloc, 7777, 1)
+    chunk = Enum.find(Mtrace.snapshot().chunks, & &1.address == address)
+    IO.puts(Enum.map_join(chunk.stack, " ", &"\#{&1.symbol}:\#{&1.line}"))
+    IO.puts(Mtrace.status().notes)
+    """
+
+    ebin = Path.dirname(to_string(:code.which(Mtrace)))
+
+    env = [
+      {"LD_PRELOAD", Mtrace.status().object},
+      {"LD_LIBRARY_PATH", dir},
+      {"MTRACE_INTERVAL", "0"},
+      {"MTRACE_SLOTS", "1048576"}
+    ]
+
+    {output, 0} = System.cmd("elixir", ["-pa", ebin, "-e", program], env: env)
+    assert output =~ "malloc: leak_by_malloc: leak_nif: "
+    assert output =~ "apt-get install libdw1"
+  end
+
   test "C++ templates appear demangled, and the language's own are not to blame" do
     library = Library.make("leak.cc", "-O2 -g")
     {_, site} = leak(library)
