@@ -10,27 +10,34 @@ defmodule Mtrace do
   Start the node with the object preloaded, here by hand (a release does it in
   `rel/env.sh.eex`, see the README):
 
-      LD_PRELOAD=_build/prod/lib/mtrace/priv/mtrace.so iex -S mix
+      mix compile
+      LD_PRELOAD=$PWD/_build/dev/lib/mtrace/priv/mtrace.so iex -S mix
 
   and ask:
 
-      iex> Mtrace.olds(2, true)
+      iex> Mtrace.sites()
 
   No process and no started application is needed. From an Erlang shell the calls are
-  `'Elixir.Mtrace':olds(2, true)`, `'Elixir.Mtrace':stats()` and so on.
+  `'Elixir.Mtrace':sites()`, `'Elixir.Mtrace':stats()` and so on.
 
   ## How to look for a leak
 
     1. `Mtrace.reset/0` once the node has warmed up: what was allocated before is of no interest.
     2. Let it work for a while: minutes, or as long as memory takes to grow visibly.
-    3. `Mtrace.olds/2`: what is old and should not be. The same stack many times is a leak;
-       once is a cache or a start-up structure.
+    3. `Mtrace.sites/1`: what was allocated since then and is still there, most bytes first. A site
+       whose `freed` stays near 0 while `live` grows from one look to the next is a leak; one that
+       stays as it is is a cache.
+    4. `Mtrace.snapshot/0` has the single chunks with their ages, `Mtrace.olds/2` the oldest.
+
+  Code that the node loads takes memory too: in a shell that loads modules as they are called,
+  `beamasm_metadata_update` is that.
 
   ## What is seen
 
   Every call of the malloc family by any thread of the node: by NIFs, drivers, C and C++
   libraries and the JIT. Erlang's own data (processes, ETS, binaries) is not: erts takes it from
-  the kernel in large pieces. Nor is what a NIF takes with `enif_alloc`.
+  the kernel in large pieces (its first ones appear as `erts_sys_aligned_alloc`). Nor is what a NIF
+  takes with `enif_alloc`, unless the node runs with `+MRe false`: then that comes from malloc.
 
   ## What is recorded
 
@@ -70,7 +77,8 @@ defmodule Mtrace do
   The `n` oldest chunks that are recorded and still allocated, oldest first.
 
   Fewer than `n` are returned if the table holds fewer. What is recorded is a sample once the
-  table has filled up (see "What is recorded" above): the oldest of all need not be in it. With `demangle` names of C++ and Rust
+  table has filled up (see "What is recorded" in `Mtrace`): the oldest of all need not be in it. With
+  `demangle` names of C++ and Rust
   appear as in the source (`"operator new(unsigned long)"`), else as in the object (`"_Znwm"`).
 
   The names come from the symbol tables of the files that are mapped, static functions
@@ -183,6 +191,21 @@ defmodule Mtrace do
   @spec stats :: stats
   def stats, do: Native.stats() |> ok!()
 
+  @shown_with [
+    Mtrace.Applications,
+    Mtrace.Chunk,
+    Mtrace.Culprit,
+    Mtrace.Frame,
+    Mtrace.Site,
+    Mtrace.Size,
+    Mtrace.Snapshot,
+    Inspect.Mtrace.Chunk,
+    Inspect.Mtrace.Frame,
+    Inspect.Mtrace.Site,
+    Inspect.Mtrace.Snapshot,
+    DateTime
+  ]
+
   @doc """
   Empties the table, and returns the nanoseconds that took.
 
@@ -195,7 +218,11 @@ defmodule Mtrace do
       48211
   """
   @spec reset :: non_neg_integer
-  def reset, do: Native.reset() |> ok!()
+  def reset do
+    # Code that is loaded takes memory: what a look at the table needs is not to appear in it.
+    Enum.each(@shown_with, &Code.ensure_loaded/1)
+    Native.reset() |> ok!()
+  end
 
   @max_interval 17_592_186_044_416
 
@@ -204,7 +231,8 @@ defmodule Mtrace do
 
     * `:interval` - `:adaptive` (the default: from everything to whatever table and budget allow),
       or a fixed number of bytes from 0 to #{@max_interval}. Then the table is not thinned when it
-      fills up, and chunks that find no place are `ignored`. 0 records everything
+      fills up, and chunks that find no place are `ignored`: estimates are worth little then, and
+      `status/0` says so. 0 records everything, until the table is full
     * `:budget` - the share of any thread's time that recording may take, in per cent, from 0.01 to
       100 (1). It is kept by an adaptive interval only
     * `:depth` - frames kept of a stack, from 2 to 64 (32)
@@ -247,16 +275,22 @@ defmodule Mtrace do
   defp check!({:budget, n}) when is_number(n) and n >= 0.01 and n <= 100, do: :ok
   defp check!({:depth, n}) when is_integer(n) and n in 2..64, do: :ok
 
+  defp check!({:slots, value}) do
+    raise ArgumentError,
+          "the number of slots is fixed when the node starts: set MTRACE_SLOTS there, " <>
+            "got slots: #{inspect(value)} in Mtrace.configure/1"
+  end
+
   defp check!({key, value}) do
     raise ArgumentError, "Mtrace.configure/1 takes #{allowed(key)}, got: #{inspect(value)}"
   end
 
   defp allowed(:interval),
-    do: "as :interval :adaptive or a number of bytes from 0 to #{@max_interval}"
+    do: "as :interval either :adaptive or a number of bytes from 0 to #{@max_interval}"
 
   defp allowed(:budget), do: "as :budget a percentage from 0.01 to 100"
   defp allowed(:depth), do: "as :depth a number of frames from 2 to 64"
-  defp allowed(key), do: ":interval, :budget and :depth, not #{inspect(key)}"
+  defp allowed(key), do: "the keys :interval, :budget and :depth, not #{inspect(key)}"
 
   @doc """
   Whether and how Mtrace is active in this node, and what to do if it is not. Never raises.
@@ -283,7 +317,7 @@ defmodule Mtrace do
   and where it is not, `reason`, as in `Mtrace.InactiveError`.
 
       iex> Mtrace.status().message
-      "Mtrace is active: preloaded, 1873 of 4096 slots taken, interval 131072"
+      "Mtrace is active: preloaded, 1873 of 4096 slots taken, one draw in 128.0 KiB"
   """
   @spec status :: %{
           required(:active) => :preloaded | :inactive | :unsupported,
@@ -317,7 +351,7 @@ defmodule Mtrace do
       active: :preloaded,
       message:
         "Mtrace is active: preloaded, #{status.recorded} of #{status.slots} slots taken, " <>
-          "interval #{status.interval}",
+          density(status.interval),
       object: status.object,
       version: @version,
       allocator: status.allocator,
@@ -336,7 +370,8 @@ defmodule Mtrace do
       own_bytes: status.own_bytes,
       naming_bytes: status.naming_bytes,
       notes:
-        unwinder_note(status.unwinder) ++
+        ignored_note(status) ++
+          unwinder_note(status.unwinder) ++
           allocator_note(status.allocator) ++ List.wrap(status.lines_lack)
     }
   end
@@ -349,6 +384,20 @@ defmodule Mtrace do
       slots: status.slots
     }
   end
+
+  defp density(0), do: "everything is recorded"
+  defp density(interval), do: "one draw in #{Mtrace.Size.format(interval)}"
+
+  defp ignored_note(%{fixed_interval: interval, ignored: ignored})
+       when is_integer(interval) and ignored > 100 do
+    [
+      "#{ignored} chunks found no place in the table, so that live figures are too low: with " <>
+        "Mtrace.configure(interval: :adaptive) it is thinned instead, or start the node with more " <>
+        "MTRACE_SLOTS; then Mtrace.reset()"
+    ]
+  end
+
+  defp ignored_note(_), do: []
 
   defp unwinder_note(:cfi), do: []
   defp unwinder_note(:libunwind), do: []

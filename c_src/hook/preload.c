@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -49,6 +50,11 @@ static int entry_is_ours(const char *entry) {
            a.st_ino == b.st_ino;
 }
 
+/* The same by its last name alone: what it names need not exist. */
+static int entry_is_named(const char *entry) {
+    return strcmp(basename_of(entry), basename_of(own_path())) == 0;
+}
+
 /* One line on stderr, if that takes it at once: neither a full pipe nor one that nobody reads
  * may stop or kill the program for our sake. */
 static void complain(const char *line) {
@@ -86,6 +92,20 @@ static void in_child(void) {
     mt_malloc_pass();
 }
 
+/* The linker lists objects in the order of loading: what is preloaded stands before the C
+ * library. */
+static int is_first(struct dl_phdr_info *info, size_t size, void *context) {
+    (void)size, (void)context;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t lo = info->dlpi_addr + p->p_vaddr;
+        if (p->p_type != PT_LOAD) continue;
+        if ((uintptr_t)is_first - lo < p->p_memsz) return 1;
+        if ((uintptr_t)mt_next_get(dlclose) - lo < p->p_memsz) return -1;
+    }
+    return 0;
+}
+
 static mt_preload start(void) {
     mt_options options = mt_options_read(environment_get, complain);
     if (mt_tracer_start(&options) != 0) {
@@ -105,10 +125,12 @@ static mt_preload decide(void) {
     if (!beam && mode != MT_MODE_ON) return MT_PRELOAD_NO;
     bool first = mt_malloc_is_ours();
     bool listed = mt_environment_count(environ, entry_is_ours) > 0;
-    if (!first && !listed) return MT_PRELOAD_NO;
+    if (!first && !listed)
+        return mt_environment_count(environ, entry_is_named) ? MT_PRELOAD_LATE : MT_PRELOAD_NO;
     if (beam && listed && !mt_options_read(environment_get, NULL).children)
         mt_environment_remove(environ, entry_is_ours);
-    if (!first) return MT_PRELOAD_SHADOWED;
+    if (!first)
+        return dl_iterate_phdr(is_first, NULL) > 0 ? MT_PRELOAD_SHADOWED : MT_PRELOAD_LATE;
     return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start();
 }
 

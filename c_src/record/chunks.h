@@ -70,10 +70,13 @@ typedef struct mt_chunks {
     _Atomic uint32_t full __attribute__((aligned(64)));
 } mt_chunks;
 
-/* Fibonacci hashing (Knuth, TAOCP 3, 6.4): the top bits choose the set, lower ones make the
- * fingerprint, which is never 0. */
+/* The top bits choose the set, lower ones make the fingerprint, which is never 0. Two rounds of
+ * multiplying and mixing: after one alone, chunks that lie side by side would be spread over
+ * the sets more evenly than by chance, and fewer of them would meet a full set than the share
+ * of full sets, by which they are weighed. */
 static inline uint64_t mt_chunks_hash(uint64_t address) {
-    return (address >> 3) * 0x9e3779b97f4a7c15ull;
+    uint64_t h = (address >> 3) * 0x9e3779b97f4a7c15ull;
+    return (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
 }
 
 static inline uint32_t mt_chunks_set_of(const mt_chunks *table, uint64_t h) {

@@ -55,6 +55,9 @@ static const mt_core *active_core(ErlNifEnv *env, term *reason) {
     case MT_PRELOAD_SHADOWED:
         *reason = atom(env, "shadowed");
         break;
+    case MT_PRELOAD_LATE:
+        *reason = atom(env, "late");
+        break;
     case MT_PRELOAD_NO_MEMORY:
         *reason = atom(env, "no_memory");
         break;

@@ -8,7 +8,7 @@
  *   status/0    {ok, #{atom => term}}
  *   configure/3 (Interval | adaptive, Budget in ppm, Depth) ok, values checked by the caller
  *
- *   Reason      inactive | off | shadowed | no_memory | {version, Active, Loaded}
+ *   Reason      inactive | off | shadowed | late | no_memory | {version, Active, Loaded}
  */
 #ifndef MT_SERVE_NIF_H
 #define MT_SERVE_NIF_H

@@ -69,12 +69,7 @@ defmodule Mtrace.Applications do
   # The name is in the code path of this node; it is made an atom as the node itself does.
   defp describe(folder, ebin) do
     [name | version] = folder |> Path.basename() |> String.split("-", parts: 2)
-    name = String.to_atom(name)
-
-    case Application.spec(name, :vsn) do
-      nil -> {name, List.first(version) || vsn(Path.join(ebin, "#{name}.app"))}
-      vsn -> {name, to_string(vsn)}
-    end
+    {String.to_atom(name), vsn(Path.join(ebin, "#{name}.app")) || List.first(version)}
   end
 
   defp vsn(file) do

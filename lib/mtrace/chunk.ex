@@ -25,8 +25,10 @@ defmodule Mtrace.Chunk do
     def inspect(chunk, _options) do
       where = Mtrace.Culprit.headline(chunk.stack)
 
-      "#Mtrace.Chunk<#{chunk.size} bytes, #{chunk.age_ms} ms old" <>
-        if(where, do: ", #{Mtrace.Frame.short(where)}>", else: ">")
+      Mtrace.Frame.wrap(
+        "#Mtrace.Chunk<#{chunk.size} bytes, #{chunk.age_ms} ms old" <>
+          if(where, do: ", #{Mtrace.Frame.short(where)}>", else: ">")
+      )
     end
   end
 end

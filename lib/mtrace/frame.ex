@@ -87,7 +87,15 @@ defmodule Mtrace.Frame do
     end
   end
 
+  # A line that a narrow shell breaks between words.
+  @doc false
+  def wrap(text) do
+    import Inspect.Algebra
+    text |> String.split(" ") |> fold_doc(&flex_glue(&1, " ", &2)) |> nest(2) |> group()
+  end
+
   defimpl Inspect do
-    def inspect(frame, _options), do: "#Mtrace.Frame<#{Mtrace.Frame.short(frame)}>"
+    alias Mtrace.Frame
+    def inspect(frame, _options), do: Frame.wrap("#Mtrace.Frame<#{Frame.short(frame)}>")
   end
 end

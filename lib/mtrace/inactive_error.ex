@@ -8,6 +8,7 @@ defmodule Mtrace.InactiveError do
     * `:inactive` - the object was not preloaded when the node started
     * `:off` - it was, with `MTRACE=0`
     * `:shadowed` - another allocator stands in front of it in `LD_PRELOAD`
+    * `:late` - `LD_PRELOAD` names it, but it could not be loaded when the node started
     * `:no_memory` - its tables could not be mapped
     * `{:version, active, loaded}` - the object that was preloaded is of another release
     * `{:not_loaded, reason}` - the library could not be loaded as a NIF, or was not built
@@ -20,6 +21,7 @@ defmodule Mtrace.InactiveError do
           :inactive
           | :off
           | :shadowed
+          | :late
           | :no_memory
           | {:version, non_neg_integer, non_neg_integer}
           | {:not_loaded, term}
@@ -44,6 +46,12 @@ defmodule Mtrace.InactiveError do
   def describe(:shadowed) do
     "Mtrace sees no allocation in this node: another object in LD_PRELOAD, or the program " <>
       "itself, brings a malloc that stands in front of it. Name #{object()} first in LD_PRELOAD"
+  end
+
+  def describe(:late) do
+    "Mtrace sees no allocation in this node: LD_PRELOAD names its object, but it was not there " <>
+      "when the node started, or is named by a path that is not absolute. Build it (mix compile), " <>
+      "and start the node again with LD_PRELOAD=#{object()}"
   end
 
   def describe(:no_memory) do

@@ -3,16 +3,20 @@ defmodule Mtrace.Site do
   What was allocated from one stack, estimated from the chunks that are recorded.
 
     * `stack` - innermost first: a list of `Mtrace.Frame`
-    * `culprit` - the frame to look at: the first named one that is not Mtrace, the C or C++ library,
-      the allocator, the BEAM, or a library of no application; `nil` if there is none
+    * `culprit` - the frame to look at: the first named one in a library that an application brings
+      (other than Mtrace); without any, the first in another library than C's, C++'s, the allocator's
+      or the BEAM; else the first Erlang function; `nil` if there is none of these. Where it is
+      `nil`, shells show the frame behind the hook
     * `allocator` - `:malloc`
     * `recorded` - chunks in the table
     * `live`, `live_bytes` - chunks and bytes that are allocated now; `live_error`,
       `live_bytes_error` their standard errors (0 where everything is recorded): the truth lies
-      within twice that in 19 of 20 cases
+      within twice that in 19 of 20 cases. (Not at a fixed interval once the table is full: what
+      found no place is missing, and `Mtrace.status/0` says so)
     * `allocated`, `allocated_bytes` - since tracing began or the last `Mtrace.reset/0`, with
       `allocated_error`, `allocated_bytes_error`
-    * `freed`, `freed_bytes` - what of it is not allocated any more
+    * `freed`, `freed_bytes` - what of it is not allocated any more: the difference of the two, whose
+      errors add up
     * `peak_bytes` - the highest estimate of `live_bytes` so far; a maximum of estimates, hence rather
       too high
 
@@ -63,8 +67,10 @@ defmodule Mtrace.Site do
       where = Culprit.headline(site.stack)
       error = if site.live_bytes_error > 0, do: " ± #{Size.format(site.live_bytes_error)}"
 
-      "#Mtrace.Site<#{Size.format(site.live_bytes)}#{error} in #{chunks(site.live)}" <>
-        if(where, do: ", #{Frame.short(where)}>", else: ">")
+      Frame.wrap(
+        "#Mtrace.Site<#{Size.format(site.live_bytes)}#{error} in #{chunks(site.live)}" <>
+          if(where, do: ", #{Frame.short(where)}>", else: ">")
+      )
     end
 
     defp chunks(1), do: "1 chunk"

@@ -72,10 +72,6 @@ defmodule Mtrace.Snapshot do
     [peak, allocated, allocated_bytes, variance, bytes_variance] =
       Enum.zip_with(sums, &Enum.sum/1)
 
-    # Both are estimates, from different chunks: more cannot be alive than was allocated.
-    allocated = max(allocated, live)
-    allocated_bytes = max(allocated_bytes, live_bytes)
-
     %Site{
       stack: stack,
       culprit: Culprit.find(stack),
@@ -88,8 +84,8 @@ defmodule Mtrace.Snapshot do
       allocated_error: error(variance),
       allocated_bytes: round(allocated_bytes),
       allocated_bytes_error: error(bytes_variance),
-      freed: round(allocated) - round(live),
-      freed_bytes: round(allocated_bytes) - round(live_bytes),
+      freed: max(round(allocated) - round(live), 0),
+      freed_bytes: max(round(allocated_bytes) - round(live_bytes), 0),
       peak_bytes: round(max(peak, live_bytes))
     }
   end

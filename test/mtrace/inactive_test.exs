@@ -13,12 +13,25 @@ defmodule Mtrace.InactiveTest do
     output
   end
 
+  test "a name in LD_PRELOAD that could not be loaded is not taken for another allocator" do
+    output =
+      beam("IO.inspect(Mtrace.status().reason); IO.puts(Mtrace.status().message)",
+        preload: ["nowhere/mtrace.so"]
+      )
+
+    assert output =~ ":late"
+    assert output =~ ~r/it was not there when the node started/
+    assert output =~ ~r"LD_PRELOAD=/.*/priv/mtrace\.so$"
+  end
+
   test "each call says in one sentence that it is not active and what to do" do
     for call <- [
           &Mtrace.olds/0,
           fn -> Mtrace.olds(3, true) end,
           &Mtrace.stats/0,
           &Mtrace.reset/0,
+          &Mtrace.snapshot/0,
+          &Mtrace.sites/0,
           fn -> Mtrace.configure(depth: 10) end
         ] do
       error = assert_raise Mtrace.InactiveError, call

@@ -259,7 +259,7 @@ defmodule Mtrace.PreloadedTest do
     assert status.active == :preloaded
 
     assert status.message =~
-             ~r/^Mtrace is active: preloaded, \d+ of 4096 slots taken, interval 0$/
+             ~r/^Mtrace is active: preloaded, \d+ of 4096 slots taken, everything is recorded$/
 
     assert status.unwinder == if(Mtrace.Test.Program.walks?(), do: :cfi, else: :libunwind)
     assert status.allocator =~ "libc"
@@ -275,6 +275,16 @@ defmodule Mtrace.PreloadedTest do
     before = Mtrace.status().own_bytes
     Leaky.leak(:thread, 1, 200)
     assert Mtrace.status().own_bytes - before <= 200 * 8192
+  end
+
+  test "a full table at a fixed interval is noted: its live figures are too low" do
+    Mtrace.reset()
+    addresses = for _ <- 1..6000, do: Leaky.leak(:malloc, 64, 1)
+    assert [note] = Mtrace.status().notes
+    assert note =~ ~r/^\d+ chunks found no place in the table/
+    Enum.each(addresses, &Leaky.give_back/1)
+    Mtrace.reset()
+    assert Mtrace.status().notes == []
   end
 
   describe "configure/1" do
@@ -295,7 +305,8 @@ defmodule Mtrace.PreloadedTest do
       before = Mtrace.status().options
 
       for {bad, sentence} <- [
-            {[interval: -1], ~r/:adaptive or a number of bytes from 0 to 17592186044416/},
+            {[interval: -1],
+             ~r/either :adaptive or a number of bytes from 0 to 17592186044416/},
             {[interval: 1.5], ~r/:interval/},
             {[interval: 17_592_186_044_417], ~r/:interval/},
             {[budget: 0], ~r/:budget a percentage from 0.01 to 100/},
@@ -303,7 +314,8 @@ defmodule Mtrace.PreloadedTest do
             {[budget: "1"], ~r/:budget/},
             {[depth: 1], ~r/:depth a number of frames from 2 to 64/},
             {[depth: 65], ~r/:depth/},
-            {[slots: 100], ~r/takes :interval, :budget and :depth/},
+            {[slots: 100], ~r/set MTRACE_SLOTS/},
+            {[colour: 1], ~r/takes the keys :interval, :budget and :depth/},
             {[depth: 10, budget: -1], ~r/:budget/},
             {%{depth: 10}, ~r/keyword list/},
             {:depth, ~r/keyword list/}
