@@ -196,9 +196,11 @@ defmodule Mtrace do
     Mtrace.Chunk,
     Mtrace.Culprit,
     Mtrace.Frame,
+    Mtrace.Processes,
     Mtrace.Site,
     Mtrace.Size,
     Mtrace.Snapshot,
+    Mtrace.Threads,
     Inspect.Mtrace.Chunk,
     Inspect.Mtrace.Frame,
     Inspect.Mtrace.Site,
@@ -235,13 +237,14 @@ defmodule Mtrace do
       `status/0` says so. 0 records everything, until the table is full
     * `:budget` - the share of any thread's time that recording may take, in per cent, from 0.01 to
       100 (1). It is kept by an adaptive interval only
-    * `:depth` - frames kept of a stack, from 2 to 64 (32)
+    * `:depth` - native frames kept of a stack, from 2 to 64 (32)
+    * `:erlang_depth` - Erlang frames kept of a stack, from 0 to 16 (8)
 
   What is in the table stays. Returns `:ok`. Raises `ArgumentError`, and changes nothing, if a key
   or a value is none of these; `Mtrace.InactiveError` if nothing is traced. Costs microseconds.
 
-  The environment variables `MTRACE_INTERVAL`, `MTRACE_BUDGET` and `MTRACE_DEPTH` say the same at
-  the start of the node.
+  The environment variables `MTRACE_INTERVAL`, `MTRACE_BUDGET`, `MTRACE_DEPTH` and
+  `MTRACE_ERLANG_DEPTH` say the same at the start of the node.
 
       iex> Mtrace.configure(budget: 0.5, depth: 48)
       :ok
@@ -249,12 +252,13 @@ defmodule Mtrace do
   @spec configure(
           interval: :adaptive | non_neg_integer,
           budget: number,
-          depth: pos_integer
+          depth: pos_integer,
+          erlang_depth: non_neg_integer
         ) :: :ok
   def configure(options) do
     unless Keyword.keyword?(options) do
       raise ArgumentError,
-            "Mtrace.configure/1 takes a keyword list of :interval, :budget and :depth, " <>
+            "Mtrace.configure/1 takes a keyword list of :interval, :budget, :depth and :erlang_depth, " <>
               "got: #{inspect(options)}"
     end
 
@@ -265,7 +269,8 @@ defmodule Mtrace do
     Native.configure(
       options[:interval],
       budget && round(budget * 10_000),
-      options[:depth]
+      options[:depth],
+      options[:erlang_depth]
     )
     |> ok!()
   end
@@ -274,6 +279,7 @@ defmodule Mtrace do
   defp check!({:interval, n}) when is_integer(n) and n in 0..@max_interval, do: :ok
   defp check!({:budget, n}) when is_number(n) and n >= 0.01 and n <= 100, do: :ok
   defp check!({:depth, n}) when is_integer(n) and n in 2..64, do: :ok
+  defp check!({:erlang_depth, n}) when is_integer(n) and n in 0..16, do: :ok
 
   defp check!({:slots, value}) do
     raise ArgumentError,
@@ -290,7 +296,10 @@ defmodule Mtrace do
 
   defp allowed(:budget), do: "as :budget a percentage from 0.01 to 100"
   defp allowed(:depth), do: "as :depth a number of frames from 2 to 64"
-  defp allowed(key), do: "the keys :interval, :budget and :depth, not #{inspect(key)}"
+  defp allowed(:erlang_depth), do: "as :erlang_depth a number of frames from 0 to 16"
+
+  defp allowed(key),
+    do: "the keys :interval, :budget, :depth and :erlang_depth, not #{inspect(key)}"
 
   @doc """
   Whether and how Mtrace is active in this node, and what to do if it is not. Never raises.
@@ -305,8 +314,8 @@ defmodule Mtrace do
     * `allocator` - the object whose malloc stands behind Mtrace
     * `unwinder` - `:cfi`, Mtrace's own; `:libunwind` where that does not exist; or `:none` or
       `:refused`: stacks are then the return address alone, and `notes` says why
-    * `options` - `%{interval:, budget:, depth:, slots:}`, as the environment or `configure/1` set
-      them: `:adaptive` or bytes, per cent, frames, chunks
+    * `options` - `%{interval:, budget:, depth:, erlang_depth:, slots:}`, as the environment or
+      `configure/1` set them: `:adaptive` or bytes, per cent, frames, frames, chunks
     * `coverage` - `%{recorded:, slots:, interval:, ignored:, thinned:, sites:, missed_frees:}`:
       the first five as in `stats/0`; different stacks in the table; records that ended because
       their address was handed out again
@@ -381,6 +390,7 @@ defmodule Mtrace do
       interval: status.fixed_interval || :adaptive,
       budget: status.budget_ppm / 10_000,
       depth: status.depth,
+      erlang_depth: status.erlang_depth,
       slots: status.slots
     }
   end

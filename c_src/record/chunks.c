@@ -56,6 +56,8 @@ static void read_fields(const mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
     chunk->born_ns = load(&cell->born_ns);
     chunk->p = mt_real_of(load(&cell->p));
     chunk->weight = load(&cell->weight);
+    chunk->pid = load(&cell->pid);
+    chunk->thread = atomic_load_explicit(&cell->thread, memory_order_relaxed);
     chunk->site = atomic_load_explicit(&cell->site, memory_order_relaxed);
 }
 
@@ -66,6 +68,8 @@ static void write_fields(mt_cell *cell, const mt_chunk *chunk) {
     atomic_store_explicit(&cell->born_ns, chunk->born_ns, memory_order_relaxed);
     atomic_store_explicit(&cell->p, mt_real_bits(chunk->p), memory_order_relaxed);
     atomic_store_explicit(&cell->weight, chunk->weight, memory_order_relaxed);
+    atomic_store_explicit(&cell->pid, chunk->pid, memory_order_relaxed);
+    atomic_store_explicit(&cell->thread, chunk->thread, memory_order_relaxed);
     atomic_store_explicit(&cell->site, chunk->site, memory_order_relaxed);
 }
 

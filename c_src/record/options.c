@@ -1,6 +1,8 @@
 /* options: reads the environment, and never fails: what is refused leaves the default. */
 #include "options.h"
 
+#include "context.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -19,6 +21,8 @@ static const option table[] = {
     {"MTRACE_CHILDREN", "0 or 1", 0, 1, 0, 0, FIELD(children)},
     {"MTRACE_DEPTH", "a number of frames from 2 to 64", 2, MT_DEPTH_MAX, MT_DEPTH, 0,
      FIELD(depth)},
+    {"MTRACE_ERLANG_DEPTH", "a number of frames from 0 to 16", 0, MT_ERLANG_DEPTH_MAX,
+     MT_ERLANG_DEPTH, 0, FIELD(erlang_depth)},
     {"MTRACE_SLOTS", "a number of chunks from 16 to 16777216", 16, 1u << 24, MT_SLOTS, 0,
      FIELD(slots)},
     {"MTRACE_INTERVAL", "a number of bytes from 0 to 17592186044416", 0, MT_INTERVAL_MAX,

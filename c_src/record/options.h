@@ -7,6 +7,7 @@
  *   MTRACE_BUDGET    per cent of a thread's time for recording, 0.01 to 100 (1); at most four
  *                    decimals
  *   MTRACE_DEPTH     frames kept of a stack, 2 to MT_DEPTH_MAX (32)
+ *   MTRACE_ERLANG_DEPTH  Erlang frames kept of a stack, 0 to 16 (8)
  *   MTRACE_SLOTS     chunks that the table can hold, 16 to 16777216 (4096); rounded up to a
  *                    power of two
  *
@@ -31,12 +32,13 @@ enum { MT_DEPTH_MAX = 64, MT_DEPTH = 32, MT_SLOTS = 4096, MT_BUDGET_PPM = 10000 
 #define MT_ADAPTIVE     UINT64_MAX
 
 typedef struct mt_options {
-    uint64_t mode;       /* MTRACE: MT_MODE_* */
-    uint64_t children;   /* MTRACE_CHILDREN: 0 or 1 */
-    uint64_t depth;      /* MTRACE_DEPTH */
-    uint64_t slots;      /* MTRACE_SLOTS, a power of two */
-    uint64_t interval;   /* MTRACE_INTERVAL, or MT_ADAPTIVE */
-    uint64_t budget_ppm; /* MTRACE_BUDGET in millionths */
+    uint64_t mode;         /* MTRACE: MT_MODE_* */
+    uint64_t children;     /* MTRACE_CHILDREN: 0 or 1 */
+    uint64_t depth;        /* MTRACE_DEPTH */
+    uint64_t erlang_depth; /* MTRACE_ERLANG_DEPTH */
+    uint64_t slots;        /* MTRACE_SLOTS, a power of two */
+    uint64_t interval;     /* MTRACE_INTERVAL, or MT_ADAPTIVE */
+    uint64_t budget_ppm;   /* MTRACE_BUDGET in millionths */
 } mt_options;
 
 enum { MT_MODE_OFF = 0, MT_MODE_ON = 1, MT_MODE_UNSET = 2 };

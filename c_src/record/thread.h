@@ -32,6 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "context.h"
 #include "options.h"
 #include "sampler.h"
 #include "walk.h"
@@ -68,12 +69,17 @@ typedef enum mt_count {
 /* Room for the frames above the program's: the hook and what it calls. */
 enum { MT_OWN_FRAMES = 8 };
 
+/* Words that a row of sites is keyed by, at most. */
+enum { MT_KEY_MAX = MT_DEPTH_MAX + MT_ERLANG_DEPTH_MAX + 1 };
+
 typedef struct mt_thread {
     mt_credit credit;
     _Atomic uint64_t count[MT_COUNT_N];
     mt_walk_stack known;
-    int32_t tid;                               /* the thread that has it */
-    void *stack[MT_DEPTH_MAX + MT_OWN_FRAMES]; /* the stack that is being captured */
+    int32_t tid; /* the thread that has it */
+    mt_context context;
+    /* The stack that is being captured, and its context (see context.h). */
+    void *stack[MT_OWN_FRAMES + MT_KEY_MAX];
 } __attribute__((aligned(64))) mt_thread;
 
 /* Volatile: the compiler knows malloc and dlsym as functions that call nothing of ours

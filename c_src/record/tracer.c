@@ -11,6 +11,9 @@
 
 mt_tracer mt_tracer_state = {.thinning = ATOMIC_FLAG_INIT, .odd = {MT_ODD_BITS}};
 
+_Atomic(mt_context_reader *) mt_context_read;
+_Atomic(mt_context_namer *) mt_context_name;
+
 #define tracer (&mt_tracer_state)
 
 uint64_t mt_tracer_now(void) {
@@ -38,12 +41,14 @@ static atomic_bool *switch_page(void) {
     return p;
 }
 
-/* Rows hold the largest depth, so that it can be changed; what is not used is not touched. */
+/* Rows hold the largest depths, so that they can be changed; what is not used is not touched.
+ */
 int mt_tracer_start(const mt_options *options) {
     tracer->options = *options;
     atomic_store(&tracer->depth, (uint32_t)options->depth);
+    atomic_store(&tracer->erlang_depth, (uint32_t)options->erlang_depth);
     if (mt_chunks_init(&tracer->chunks, (uint32_t)options->slots) != 0) return -1;
-    if (mt_sites_init(&tracer->sites, (uint32_t)options->slots, MT_DEPTH_MAX) != 0) {
+    if (mt_sites_init(&tracer->sites, (uint32_t)options->slots, MT_KEY_MAX) != 0) {
         mt_chunks_fini(&tracer->chunks);
         return -1;
     }
@@ -164,9 +169,19 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     return true;
 }
 
+static uint32_t thread_of(const mt_thread *block) {
+    return ((uint32_t)block->tid & MT_CHUNK_TID) | (uint32_t)block->context.thread
+                                                       << MT_CHUNK_KIND_SHIFT;
+}
+
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
                             void *const *stack, uint32_t frames, uint64_t now_ns) {
-    mt_chunk record = {.address = (uintptr_t)chunk, .size = size, .born_ns = now_ns, .p = p};
+    mt_chunk record = {.address = (uintptr_t)chunk,
+                       .size = size,
+                       .born_ns = now_ns,
+                       .p = p,
+                       .pid = block->context.pid,
+                       .thread = thread_of(block)};
     end_missed(block, record.address);
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false;
@@ -208,6 +223,7 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         if (!drawn) return false;
     }
     draw->begin_ns = mt_tracer_now();
+    draw->allocator = MT_ALLOCATOR_MALLOC;
     mt_tls_mine.guard_sp = sp;
     return true;
 }
@@ -226,6 +242,23 @@ static void charge(mt_credit *credit, uint64_t begin_ns) {
         mt_sampler_halve(&tracer->sampler, now);
 }
 
+/* Appends to a stack what else its site is known by; returns how many words it has then. */
+static uint32_t complete(mt_thread *block, void **stack, uint32_t frames,
+                         mt_allocator allocator) {
+    mt_context *c = &block->context;
+    mt_context_reader *read = atomic_load_explicit(&mt_context_read, memory_order_acquire);
+    uint32_t erlang = 0;
+    c->pid = 0;
+    c->caller = c->erlang_frames = 0;
+    c->thread = MT_THREAD_OTHER;
+    if (read) read(c, atomic_load_explicit(&tracer->erlang_depth, memory_order_relaxed));
+    for (; erlang < c->erlang_frames; erlang++)
+        stack[frames + erlang] = (void *)c->erlang[erlang];
+    uint64_t word = mt_context_word(c->caller, allocator, frames, erlang);
+    stack[frames + erlang] = (void *)(uintptr_t)word;
+    return frames + erlang + 1;
+}
+
 /* The stack goes into the thread's block, not onto the program's stack, which may be small. */
 void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
                       mt_walk_from from) {
@@ -235,7 +268,8 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
         void **stack;
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
-        mt_tracer_record_stack(block, p, size, draw->p, stack, frames, draw->begin_ns);
+        uint32_t words = complete(block, stack, frames, draw->allocator);
+        mt_tracer_record_stack(block, p, size, draw->p, stack, words, draw->begin_ns);
         if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
             charge(&block->credit, draw->begin_ns);
     }
@@ -293,12 +327,15 @@ void mt_tracer_reset(void) {
     atomic_store(&tracer->thinned_before, total[MT_COUNT_thinned]);
 }
 
-void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth) {
+void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
+                         uint32_t erlang_depth) {
     bool same = interval == tracer->options.interval;
     tracer->options.interval = interval;
     tracer->options.budget_ppm = budget_ppm;
     tracer->options.depth = depth;
+    tracer->options.erlang_depth = erlang_depth;
     atomic_store(&tracer->depth, depth);
+    atomic_store(&tracer->erlang_depth, erlang_depth);
     atomic_store(&tracer->sampler.budget_ppm, budget_ppm);
     if (same) return;
     if (interval == 0) look_always();

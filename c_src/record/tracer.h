@@ -45,7 +45,7 @@ typedef struct mt_tracer {
     /* In a page of its own that the kernel empties in the child of a fork, however it forks
      * (MADV_WIPEONFORK, Linux 4.14); NULL before the start. */
     atomic_bool *_Atomic on;
-    _Atomic uint32_t depth;
+    _Atomic uint32_t depth, erlang_depth;
     atomic_flag thinning;
     atomic_bool looks_always; /* no chunk is counted as odd any more */
     mt_options options;
@@ -67,6 +67,7 @@ extern mt_tracer mt_tracer_state __attribute__((visibility("hidden")));
 typedef struct mt_draw {
     double p;
     uint64_t begin_ns;
+    mt_allocator allocator; /* malloc's, until somebody says otherwise */
 } mt_draw;
 
 /* A record that realloc holds while the allocator works. */
@@ -116,8 +117,8 @@ bool mt_tracer_aligns(void);
 void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
                       mt_walk_from from);
 
-/* The same for a stack that is known; for tests. The guard is up. False:
- * ignored. */
+/* The same for words that are known, a stack and its context; the rest of the context is the
+ * block's. The guard is up. False: ignored. */
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
                             void *const *stack, uint32_t frames, uint64_t now_ns);
 
@@ -137,9 +138,10 @@ void mt_tracer_restore(const mt_held *held);
  * their frees will pass unnoticed. Any thread, while others allocate. */
 void mt_tracer_reset(void);
 
-/* Changes interval (MT_ADAPTIVE or fixed), budget and depth at run time; the values must be
+/* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be
  * within the bounds of options.h. */
-void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth);
+void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
+                         uint32_t erlang_depth);
 
 /* CLOCK_MONOTONIC in nanoseconds, the clock of born_ns. */
 uint64_t mt_tracer_now(void);

@@ -44,6 +44,11 @@ static uint32_t oldest(mt_record *records, uint32_t max) {
     return mt_snapshot_oldest(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
+static bool caller(uint32_t row, mt_caller *found) {
+    mt_context_namer *name = atomic_load(&mt_context_name);
+    return name && name(row, found);
+}
+
 /* Before anything is traced, or so early that nothing has been unloaded. */
 __attribute__((constructor)) static void listen(void) {
     mt_loader_unloading = mt_naming_unloading;
@@ -59,6 +64,7 @@ const mt_core mtrace_core = {
     .configure = mt_tracer_configure,
     .snapshot = snapshot,
     .oldest = oldest,
+    .caller = caller,
     .names_begin = mt_naming_begin,
     .names_end = mt_naming_end,
 };

@@ -21,7 +21,7 @@
 
 #define MT_CORE_MAGIC 0x6563617274aa6d01ull
 #ifndef MT_CORE_VERSION
-#define MT_CORE_VERSION 2
+#define MT_CORE_VERSION 3
 #endif
 
 typedef struct mt_stats {
@@ -50,10 +50,13 @@ typedef struct mt_core {
     void (*status)(mt_status *status);
     void (*reset)(void);
     /* See mt_tracer_configure; the values must be within the bounds of options.h. */
-    void (*configure)(uint64_t interval, uint32_t budget_ppm, uint32_t depth);
+    void (*configure)(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
+                      uint32_t erlang_depth);
     /* See snapshot.h. */
     uint32_t (*snapshot)(mt_record *records, uint32_t max);
     uint32_t (*oldest)(mt_record *records, uint32_t max);
+    /* See context.h. */
+    mt_context_namer *caller;
     /* See naming.h. */
     int (*names_begin)(const mt_record *records, uint32_t n, unsigned what, mt_named *named,
                        const mt_name *const **names, uint32_t *count);

@@ -53,7 +53,7 @@ typedef struct mt_name {
 /* The names of one record's stack. */
 typedef struct mt_named {
     uint64_t ns; /* what they took to find */
-    const mt_name *name[MT_DEPTH_MAX];
+    const mt_name *name[MT_FRAMES_MAX];
 } mt_named;
 
 /* Names the stacks of n records into `named`, and all different names, in the order of their

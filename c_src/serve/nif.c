@@ -188,7 +188,8 @@ static term name_snapshot(ErlNifEnv *env, const mt_core *core, const copies *c) 
     if (core->names_begin(c->records, c->n, MT_NAMES_LINES | MT_NAMES_PLAIN, c->named, &names,
                           &count) != 0)
         return error(env, atom(env, "no_memory"));
-    term all = mt_terms_snapshot(env, c->records, c->named, c->n, names, count, now);
+    term all =
+        mt_terms_snapshot(env, c->records, c->named, c->n, names, count, core->caller, now);
     core->names_end();
     return enif_is_identical(all, atom(env, "no_memory")) ? error(env, all) : ok(env, all);
 }
@@ -206,32 +207,35 @@ static term snapshot_nif(ErlNifEnv *env, int argc, const term argv[]) {
     return result;
 }
 
-/* nil for what stays as it is; the caller has checked the bounds, here they only protect. */
+/* A number within the bounds, or nil for what stays as it is. */
+static bool number_or_nil(ErlNifEnv *env, term t, uint64_t low, uint64_t high,
+                          uint64_t *value) {
+    ErlNifSInt64 n;
+    if (enif_is_identical(t, atom(env, "nil"))) return true;
+    if (!enif_get_int64(env, t, &n) || n < 0 || (uint64_t)n < low || (uint64_t)n > high)
+        return false;
+    *value = (uint64_t)n;
+    return true;
+}
+
+/* The caller has checked the bounds; here they only protect. */
 static term configure_nif(ErlNifEnv *env, int argc, const term argv[]) {
-    ErlNifSInt64 interval, budget, depth;
-    term reason, nil = atom(env, "nil");
+    term reason;
     mt_status status;
     const mt_core *core = active_core(env, &reason);
-    if (argc != 3) return enif_make_badarg(env);
+    if (argc != 4) return enif_make_badarg(env);
     if (!core) return error(env, reason);
     core->status(&status);
-    uint64_t new_interval = status.options.interval;
-    budget = (ErlNifSInt64)status.options.budget_ppm;
-    depth = (ErlNifSInt64)status.options.depth;
-    if (enif_is_identical(argv[0], atom(env, "adaptive"))) {
-        new_interval = MT_ADAPTIVE;
-    } else if (!enif_is_identical(argv[0], nil)) {
-        if (!enif_get_int64(env, argv[0], &interval) || interval < 0 ||
-            (uint64_t)interval > MT_INTERVAL_MAX)
-            return enif_make_badarg(env);
-        new_interval = (uint64_t)interval;
-    }
-    if ((!enif_is_identical(argv[1], nil) && !enif_get_int64(env, argv[1], &budget)) ||
-        budget < 1 || budget > 1000000 ||
-        (!enif_is_identical(argv[2], nil) && !enif_get_int64(env, argv[2], &depth)) ||
-        depth < 2 || depth > MT_DEPTH_MAX)
+    mt_options *o = &status.options;
+    bool adaptive = enif_is_identical(argv[0], atom(env, "adaptive"));
+    if (adaptive) o->interval = MT_ADAPTIVE;
+    if ((!adaptive && !number_or_nil(env, argv[0], 0, MT_INTERVAL_MAX, &o->interval)) ||
+        !number_or_nil(env, argv[1], 1, 1000000, &o->budget_ppm) ||
+        !number_or_nil(env, argv[2], 2, MT_DEPTH_MAX, &o->depth) ||
+        !number_or_nil(env, argv[3], 0, MT_ERLANG_DEPTH_MAX, &o->erlang_depth))
         return enif_make_badarg(env);
-    core->configure(new_interval, (uint32_t)budget, (uint32_t)depth);
+    core->configure(o->interval, (uint32_t)o->budget_ppm, (uint32_t)o->depth,
+                    (uint32_t)o->erlang_depth);
     return ok(env, atom(env, "ok"));
 }
 
@@ -258,6 +262,7 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
     put(env, &map, "allocator", mt_terms_text(env, status.allocator));
     put_number(env, &map, "depth", status.options.depth);
+    put_number(env, &map, "erlang_depth", status.options.erlang_depth);
     put_number(env, &map, "budget_ppm", status.options.budget_ppm);
     put(env, &map, "fixed_interval",
         status.options.interval == MT_ADAPTIVE
@@ -288,7 +293,7 @@ static ErlNifFunc functions[] = {
     {"reset", 0, reset_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
-    {"configure", 3, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"configure", 4, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
 };
 

@@ -6,7 +6,7 @@
  *   olds/2      {ok, [Old]}, and
  *   snapshot/0  {ok, Snapshot}: see terms.h
  *   status/0    {ok, #{atom => term}}
- *   configure/3 (Interval | adaptive, Budget in ppm, Depth) ok, values checked by the caller
+ *   configure/4 (Interval | adaptive, Budget in ppm, Depth, ErlangDepth) ok; nil stays as it is
  *
  *   Reason      inactive | off | shadowed | late | no_memory | {version, Active, Loaded}
  */

@@ -3,14 +3,29 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "name/memory.h"
+
+/* What is no context word, or not of this stack, was torn: the tag will say so. */
+static void read_key(const mt_sites *sites, mt_record *r) {
+    uintptr_t key[MT_FRAMES_MAX + 1];
+    uint32_t n = mt_sites_copy(sites, r->chunk.site, key, MT_FRAMES_MAX + 1);
+    uint64_t word = n ? key[n - 1] : 0;
+    r->frames = r->native = 0;
+    if (n == 0 || mt_context_native(word) + mt_context_erlang(word) != n - 1) return;
+    r->allocator = mt_context_allocator(word);
+    r->caller = mt_context_caller(word);
+    r->frames = n - 1;
+    r->native = mt_context_native(word);
+    memcpy(r->stack, key, r->frames * sizeof *key);
+}
 
 /* Copies one record; false if there is none, or it changed meanwhile. */
 static bool copy(const mt_chunks *chunks, const mt_sites *sites, int32_t cell, mt_record *r) {
     uint64_t tag = mt_chunks_peek(chunks, cell, &r->chunk);
     if (!tag) return false;
-    r->frames = mt_sites_copy(sites, r->chunk.site, r->stack, MT_DEPTH_MAX);
+    read_key(sites, r);
     r->totals = mt_sites_totals(sites, r->chunk.site);
     return mt_chunks_unchanged(chunks, cell, tag);
 }

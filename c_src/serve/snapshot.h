@@ -10,14 +10,19 @@
 #include <stdint.h>
 
 #include "record/chunks.h"
+#include "record/context.h"
 #include "record/options.h"
 #include "record/sites.h"
+
+enum { MT_FRAMES_MAX = MT_DEPTH_MAX + MT_ERLANG_DEPTH_MAX };
 
 typedef struct mt_record {
     mt_chunk chunk;
     mt_site_totals totals; /* of its row of sites */
-    uint32_t frames;
-    uintptr_t stack[MT_DEPTH_MAX]; /* return addresses, [0] in the hook */
+    mt_allocator allocator;
+    uint32_t caller;                /* see context.h */
+    uint32_t frames, native;        /* how many, and how many of them are native */
+    uintptr_t stack[MT_FRAMES_MAX]; /* return addresses, [0] in the hook, Erlang's last */
 } mt_record;
 
 /* Copies at most `max` records into the caller's array; returns how many. Never waits; some

@@ -26,7 +26,7 @@ mt_term mt_terms_text(ErlNifEnv *env, const char *text) {
 static mt_term old_stack(ErlNifEnv *env, const mt_record *record, const mt_named *named,
                          bool plain) {
     mt_term frame[MT_DEPTH_MAX];
-    for (uint32_t i = 0; i < record->frames; i++) {
+    for (uint32_t i = 0; i < record->native; i++) {
         const mt_name *name = named->name[i];
         const mt_named_frame *f = &name->frame[name->frames - 1];
         const char *symbol = plain && f->plain ? f->plain : f->symbol;
@@ -34,7 +34,7 @@ static mt_term old_stack(ErlNifEnv *env, const mt_record *record, const mt_named
                                                     mt_terms_text(env, symbol))
                                  : nil(env);
     }
-    return enif_make_list_from_array(env, frame, record->frames);
+    return enif_make_list_from_array(env, frame, record->native);
 }
 
 static uint64_t age_ns(const mt_record *record, uint64_t now_ns) {
@@ -92,22 +92,48 @@ static mt_term names_term(ErlNifEnv *env, const mt_name *const *names, uint32_t 
     return enif_make_tuple_from_array(env, room, count);
 }
 
-static mt_term chunk_term(ErlNifEnv *env, const mt_record *r, uint32_t stack, uint64_t now_ns) {
-    return enif_make_tuple5(env, number(env, r->chunk.address), number(env, r->chunk.size),
-                            number(env, age_ns(r, now_ns) / 1000000),
-                            enif_make_double(env, (double)r->chunk.weight / MT_WEIGHT_ONE),
-                            enif_make_uint(env, stack));
+/* A process of this node is a word in the emulator; anything else there is not believed. */
+static mt_term pid_term(ErlNifEnv *env, uint64_t pid) {
+    return (pid & 0xf) == 0x3 ? (mt_term)pid : nil(env);
 }
 
-static mt_term stack_term(ErlNifEnv *env, const mt_record *r, const mt_named *named) {
-    mt_term index[MT_DEPTH_MAX];
+static mt_term thread_kind(ErlNifEnv *env, uint32_t thread) {
+    static const char *const kinds[] = {"other", "normal", "dirty_cpu", "dirty_io"};
+    return enif_make_atom(env, kinds[thread >> MT_CHUNK_KIND_SHIFT & 3]);
+}
+
+static mt_term chunk_term(ErlNifEnv *env, const mt_record *r, uint32_t stack, uint64_t now_ns) {
+    return enif_make_tuple8(env, number(env, r->chunk.address), number(env, r->chunk.size),
+                            number(env, age_ns(r, now_ns) / 1000000),
+                            enif_make_double(env, (double)r->chunk.weight / MT_WEIGHT_ONE),
+                            enif_make_uint(env, stack), pid_term(env, r->chunk.pid),
+                            number(env, r->chunk.thread & MT_CHUNK_TID),
+                            thread_kind(env, r->chunk.thread));
+}
+
+static mt_term caller_term(ErlNifEnv *env, uint32_t row, mt_context_namer *find) {
+    mt_caller caller;
+    if (row == 0 || !find(row, &caller)) return nil(env);
+    if (!caller.module) return enif_make_atom(env, caller.function);
+    return enif_make_tuple3(env, mt_terms_text(env, caller.module),
+                            mt_terms_text(env, caller.function),
+                            enif_make_uint(env, caller.arity));
+}
+
+static mt_term stack_term(ErlNifEnv *env, const mt_record *r, const mt_named *named,
+                          mt_context_namer *caller) {
+    static const char *const allocators[] = {"malloc",   "enif", "binary",
+                                             "resource", "env",  "driver"};
+    mt_term index[MT_FRAMES_MAX];
     for (uint32_t i = 0; i < r->frames; i++) index[i] = number(env, named->name[i]->index);
     const double sums[] = {r->totals.peak_bytes, r->totals.allocated, r->totals.allocated_bytes,
                            r->totals.allocated_variance, r->totals.allocated_bytes_variance};
-    enum { SUMS = sizeof sums / sizeof *sums };
-    mt_term stack[1 + SUMS] = {enif_make_list_from_array(env, index, r->frames)};
-    for (int i = 0; i < SUMS; i++) stack[1 + i] = enif_make_double(env, sums[i]);
-    return enif_make_tuple_from_array(env, stack, 1 + SUMS);
+    enum { HEAD = 3, SUMS = sizeof sums / sizeof *sums };
+    mt_term stack[HEAD + SUMS] = {enif_make_list_from_array(env, index, r->frames),
+                                  enif_make_atom(env, allocators[r->allocator]),
+                                  caller_term(env, r->caller, caller)};
+    for (int i = 0; i < SUMS; i++) stack[HEAD + i] = enif_make_double(env, sums[i]);
+    return enif_make_tuple_from_array(env, stack, HEAD + SUMS);
 }
 
 typedef struct {
@@ -121,18 +147,20 @@ static int by_stack(const void *a, const void *b) {
     const pair *x = a, *y = b;
     const mt_record *r = x->record, *s = y->record;
     if (r->chunk.site != s->chunk.site) return r->chunk.site < s->chunk.site ? -1 : 1;
+    if (r->caller != s->caller) return r->caller < s->caller ? -1 : 1;
+    if (r->allocator != s->allocator) return r->allocator < s->allocator ? -1 : 1;
     if (r->frames != s->frames) return r->frames < s->frames ? -1 : 1;
     return memcmp(x->named->name, y->named->name, r->frames * sizeof *x->named->name);
 }
 
-static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, uint64_t now_ns,
-                        mt_term *stacks) {
+static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, mt_context_namer *caller,
+                        uint64_t now_ns, mt_term *stacks) {
     mt_term chunks = enif_make_list(env, 0);
     uint32_t count = 0;
     mt_memory_sort(sorted, n, sizeof *sorted, by_stack);
     for (uint32_t i = 0; i < n; i++) {
         if (i == 0 || by_stack(&sorted[i], &sorted[i - 1]) != 0)
-            stacks[count++] = stack_term(env, sorted[i].record, sorted[i].named);
+            stacks[count++] = stack_term(env, sorted[i].record, sorted[i].named, caller);
         chunks = enif_make_list_cell(env, chunk_term(env, sorted[i].record, count - 1, now_ns),
                                      chunks);
     }
@@ -141,7 +169,7 @@ static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, uint64_t now_n
 
 mt_term mt_terms_snapshot(ErlNifEnv *env, const mt_record *records, const mt_named *named,
                           uint32_t n, const mt_name *const *names, uint32_t count,
-                          uint64_t now_ns) {
+                          mt_context_namer *caller, uint64_t now_ns) {
     uint32_t most = n > count ? n : count;
     mt_term *room = mt_memory_map(most * sizeof *room);
     pair *sorted = mt_memory_map(n * sizeof *sorted);
@@ -149,7 +177,8 @@ mt_term mt_terms_snapshot(ErlNifEnv *env, const mt_record *records, const mt_nam
     if (room && sorted) {
         mt_term names_of = names_term(env, names, count, room);
         for (uint32_t i = 0; i < n; i++) sorted[i] = (pair){&records[i], &named[i]};
-        result = enif_make_tuple2(env, snapshot(env, sorted, n, now_ns, room), names_of);
+        result =
+            enif_make_tuple2(env, snapshot(env, sorted, n, caller, now_ns, room), names_of);
     }
     mt_memory_unmap(room, most * sizeof *room);
     mt_memory_unmap(sorted, n * sizeof *sorted);

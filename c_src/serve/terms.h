@@ -3,10 +3,13 @@
  *   old       {Age, Size, Address, Nanoseconds, [{Library, Symbol | nil} | nil]}
  *
  *   snapshot  {{[Chunk], Stacks}, Names}
- *   Chunk     {Address, Size, AgeMs, Weight :: float, StackIndex}
- *   Stacks    a tuple of {[NameIndex], PeakBytes, Allocated, AllocatedBytes,
- *             AllocatedVariance, AllocatedBytesVariance}: floats, the sums of a row of
- *             sites; a stack may have two rows, and two stacks one row
+ *   Chunk     {Address, Size, AgeMs, Weight :: float, StackIndex, Pid | nil, Thread, Kind}
+ *   Kind      normal | dirty_cpu | dirty_io | other: of the thread, whose number is the
+ * kernel's Stacks    a tuple of {[NameIndex], Allocator, Caller, PeakBytes, Allocated,
+ *             AllocatedBytes, AllocatedVariance, AllocatedBytesVariance}: floats, the sums of a
+ *             row of sites; a stack may have two rows, and two stacks one row
+ *   Allocator malloc | enif | binary | resource | env | driver
+ *   Caller    {Module, Function, Arity} | nil | an atom for what is no function of Erlang's
  *   Names     a tuple of {Address, Offset, Library | nil, [Frame]}; indices count from 0
  *   Frame     {Symbol | {Module, Function, Arity} | nil, File | nil, Line | nil, Inlined}
  *
@@ -29,6 +32,6 @@ mt_term mt_terms_olds(ErlNifEnv *env, const mt_record *records, const mt_named *
 /* The snapshot, or the atom no_memory. */
 mt_term mt_terms_snapshot(ErlNifEnv *env, const mt_record *records, const mt_named *named,
                           uint32_t n, const mt_name *const *names, uint32_t count,
-                          uint64_t now_ns);
+                          mt_context_namer *caller, uint64_t now_ns);
 
 #endif

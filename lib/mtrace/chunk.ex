@@ -7,6 +7,10 @@ defmodule Mtrace.Chunk do
     * `weight` - how many chunks of its kind it stands for: 1.0 where everything is recorded, else
       the inverse of the probability with which it came into the table
     * `allocator` - `:malloc`, for all of the malloc family
+    * `caller` - the NIF that was running, as `{module, function, arity}`; `nil` if none was
+    * `pid` - the Erlang process that it ran for; `nil` if none
+    * `thread` - `%{id:, name:, kind:}`: the kernel's number of the thread, its name (`nil` if it has
+      ended), and `:normal`, `:dirty_cpu`, `:dirty_io` for schedulers, `:async` or `:other`
     * `stack` - where it was allocated, innermost first: a list of `Mtrace.Frame`
   """
 
@@ -16,10 +20,23 @@ defmodule Mtrace.Chunk do
           age_ms: non_neg_integer,
           weight: float,
           allocator: :malloc,
+          caller: {module, atom, arity} | nil,
+          pid: pid | nil,
+          thread: %{id: pos_integer, name: String.t() | nil, kind: atom},
           stack: [Mtrace.Frame.t()]
         }
 
-  defstruct [:address, :size, :age_ms, :weight, :stack, allocator: :malloc]
+  defstruct [
+    :address,
+    :size,
+    :age_ms,
+    :weight,
+    :caller,
+    :pid,
+    :thread,
+    :stack,
+    allocator: :malloc
+  ]
 
   defimpl Inspect do
     def inspect(chunk, _options) do

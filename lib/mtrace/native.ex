@@ -19,7 +19,7 @@ defmodule Mtrace.Native do
   def reset, do: not_loaded()
   def olds(_n, _demangle), do: not_loaded()
   def snapshot, do: not_loaded()
-  def configure(_interval, _budget_ppm, _depth), do: not_loaded()
+  def configure(_interval, _budget_ppm, _depth, _erlang_depth), do: not_loaded()
   def status, do: not_loaded()
 
   @doc "The library's file without its ending."

@@ -8,6 +8,7 @@ defmodule Mtrace.Site do
       or the BEAM; else the first Erlang function; `nil` if there is none of these. Where it is
       `nil`, shells show the frame behind the hook
     * `allocator` - `:malloc`
+    * `caller` - the NIF that was running, as `{module, function, arity}`; `nil` if none was
     * `recorded` - chunks in the table
     * `live`, `live_bytes` - chunks and bytes that are allocated now; `live_error`,
       `live_bytes_error` their standard errors (0 where everything is recorded): the truth lies
@@ -28,6 +29,7 @@ defmodule Mtrace.Site do
           stack: [Mtrace.Frame.t()],
           culprit: Mtrace.Frame.t() | nil,
           allocator: :malloc,
+          caller: {module, atom, arity} | nil,
           recorded: pos_integer,
           live: non_neg_integer,
           live_error: non_neg_integer,
@@ -45,6 +47,7 @@ defmodule Mtrace.Site do
   defstruct [
     :stack,
     :culprit,
+    :caller,
     :recorded,
     :live,
     :live_error,

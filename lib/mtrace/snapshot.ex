@@ -3,40 +3,51 @@ defmodule Mtrace.Snapshot do
   Everything that was recorded at one moment, with its names.
 
     * `chunks` - a list of `Mtrace.Chunk`, the oldest first
-    * `sites` - a list of `Mtrace.Site`, one for each different stack, most bytes first
+    * `sites` - a list of `Mtrace.Site`, one for each different stack (and allocator, and NIF that was
+      called), most bytes first
+    * `processes` - what is known of the processes that chunks were allocated for and that are alive: a
+      map from the pid to `%{registered_name:, initial_call:, current_function:, label:}`, `nil`
+      where there is none
     * `coverage` - how much all of it stands on: `recorded`, `slots`, `interval`, `ignored`,
       `thinned`, as in `Mtrace.stats/0`
     * `node`, `otp_release` - where it was taken
     * `taken_at` - a `DateTime` in UTC
   """
 
-  alias Mtrace.{Applications, Chunk, Culprit, Frame, Site}
+  alias Mtrace.{Applications, Chunk, Culprit, Frame, Processes, Site, Threads}
 
   @type t :: %__MODULE__{
           chunks: [Chunk.t()],
           sites: [Site.t()],
+          processes: %{pid => %{atom => term}},
           coverage: %{atom => non_neg_integer},
           node: node,
           otp_release: String.t(),
           taken_at: DateTime.t()
         }
 
-  defstruct [:chunks, :sites, :coverage, :node, :otp_release, :taken_at]
+  defstruct [:chunks, :sites, :processes, :coverage, :node, :otp_release, :taken_at]
 
   # From what Native.snapshot/0 returns. Frames and stacks are made once and shared.
   @doc false
   def build({{chunks, stacks}, names}, coverage) do
     apps = Applications.read()
     names = names |> Tuple.to_list() |> frames(apps) |> List.to_tuple()
-    rows = for row <- Tuple.to_list(stacks), do: {elem(row, 0), tl(Tuple.to_list(row))}
+
+    rows =
+      for row <- Tuple.to_list(stacks) do
+        [indices, allocator, caller | sums] = Tuple.to_list(row)
+        {{indices, allocator, mfa(caller)}, sums}
+      end
 
     # Two rows may hold the same stack: they become one site.
-    distinct = Map.new(rows, fn {indices, _} -> {indices, stack(indices, names)} end)
+    distinct = Map.new(rows, fn {{indices, _, _} = key, _} -> {key, stack(indices, names)} end)
     keys = rows |> Enum.map(&elem(&1, 0)) |> List.to_tuple()
 
     %__MODULE__{
-      chunks: chunks |> Enum.map(&chunk(&1, keys, distinct)) |> Enum.sort_by(&(-&1.age_ms)),
+      chunks: chunks(chunks, keys, distinct),
       sites: sites(chunks, keys, rows, distinct),
+      processes: chunks |> Enum.map(&elem(&1, 5)) |> Processes.describe(),
       coverage: coverage,
       node: node(),
       otp_release: System.otp_release(),
@@ -44,16 +55,38 @@ defmodule Mtrace.Snapshot do
     }
   end
 
+  # Modules that were called are loaded or were: their names are atoms already.
+  defp mfa({module, function, arity}) do
+    {String.to_existing_atom(module), String.to_existing_atom(function), arity}
+  rescue
+    ArgumentError -> nil
+  end
+
+  defp mfa(other), do: other
+
   defp stack(indices, names), do: Enum.flat_map(indices, &elem(names, &1))
 
-  defp chunk({address, size, age_ms, weight, row}, keys, distinct) do
-    %Chunk{
-      address: address,
-      size: size,
-      age_ms: age_ms,
-      weight: weight,
-      stack: Map.fetch!(distinct, elem(keys, row))
-    }
+  defp chunks(chunks, keys, distinct) do
+    threads = for chunk <- chunks, do: {elem(chunk, 6), elem(chunk, 7)}
+    threads = threads |> Enum.uniq() |> Map.new(&{&1, Threads.describe(&1)})
+
+    chunks
+    |> Enum.map(fn {address, size, age_ms, weight, row, pid, thread, kind} ->
+      {_, allocator, caller} = key = elem(keys, row)
+
+      %Chunk{
+        address: address,
+        size: size,
+        age_ms: age_ms,
+        weight: weight,
+        allocator: allocator,
+        caller: caller,
+        pid: pid,
+        thread: Map.fetch!(threads, {thread, kind}),
+        stack: Map.fetch!(distinct, key)
+      }
+    end)
+    |> Enum.sort_by(&(-&1.age_ms))
   end
 
   defp sites(chunks, keys, rows, distinct) do
@@ -61,13 +94,13 @@ defmodule Mtrace.Snapshot do
     sums = Enum.group_by(rows, &elem(&1, 0), &elem(&1, 1))
 
     distinct
-    |> Enum.map(fn {key, stack} -> site(stack, chunks[key], sums[key]) end)
+    |> Enum.map(fn {key, stack} -> site(key, stack, chunks[key], sums[key]) end)
     |> Enum.sort_by(&{-&1.live_bytes, -&1.live})
   end
 
-  defp site(stack, chunks, sums) do
-    live = sum(chunks, fn {_, _, _, w, _} -> w end)
-    live_bytes = sum(chunks, fn {_, size, _, w, _} -> w * size end)
+  defp site({_, allocator, caller}, stack, chunks, sums) do
+    live = sum(chunks, &weight/1)
+    live_bytes = sum(chunks, &(weight(&1) * elem(&1, 1)))
 
     [peak, allocated, allocated_bytes, variance, bytes_variance] =
       Enum.zip_with(sums, &Enum.sum/1)
@@ -75,11 +108,13 @@ defmodule Mtrace.Snapshot do
     %Site{
       stack: stack,
       culprit: Culprit.find(stack),
+      allocator: allocator,
+      caller: caller,
       recorded: length(chunks),
       live: round(live),
-      live_error: error(sum(chunks, fn {_, _, _, w, _} -> w * (w - 1) end)),
+      live_error: error(sum(chunks, &(weight(&1) * (weight(&1) - 1)))),
       live_bytes: round(live_bytes),
-      live_bytes_error: error(sum(chunks, fn {_, x, _, w, _} -> w * (w - 1) * x * x end)),
+      live_bytes_error: error(sum(chunks, &(weight(&1) * (weight(&1) - 1) * elem(&1, 1) ** 2))),
       allocated: round(allocated),
       allocated_error: error(variance),
       allocated_bytes: round(allocated_bytes),
@@ -90,6 +125,7 @@ defmodule Mtrace.Snapshot do
     }
   end
 
+  defp weight(chunk), do: elem(chunk, 3)
   defp sum(chunks, f), do: chunks |> Enum.map(f) |> Enum.sum()
   defp error(variance), do: variance |> max(0.0) |> :math.sqrt() |> ceil()
 
@@ -120,7 +156,7 @@ defmodule Mtrace.Snapshot do
     %{
       frame
       | kind: :erlang,
-        symbol: mfa(module, function, arity),
+        symbol: symbol(module, function, arity),
         app: erlang_app(module, apps)
     }
   end
@@ -133,8 +169,8 @@ defmodule Mtrace.Snapshot do
   defp name(frame, symbol, app, _apps), do: %{frame | symbol: symbol, app: app}
 
   # As the language of the module prints it, without making atoms of what is read.
-  defp mfa("Elixir." <> module, function, arity), do: "#{module}.#{function}/#{arity}"
-  defp mfa(module, function, arity), do: "#{module}:#{function}/#{arity}"
+  defp symbol("Elixir." <> module, function, arity), do: "#{module}.#{function}/#{arity}"
+  defp symbol(module, function, arity), do: "#{module}:#{function}/#{arity}"
 
   defp erlang_app(module, apps) do
     Applications.of_module(apps, String.to_existing_atom(module))

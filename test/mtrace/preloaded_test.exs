@@ -263,7 +263,15 @@ defmodule Mtrace.PreloadedTest do
 
     assert status.unwinder == if(Mtrace.Test.Program.walks?(), do: :cfi, else: :libunwind)
     assert status.allocator =~ "libc"
-    assert status.options == %{interval: 0, budget: 1.0, depth: 32, slots: 4096}
+
+    assert status.options == %{
+             interval: 0,
+             budget: 1.0,
+             depth: 32,
+             erlang_depth: 8,
+             slots: 4096
+           }
+
     assert %{recorded: _, ignored: _, thinned: _, slots: 4096} = status.coverage
     assert %{interval: 0, sites: _, missed_frees: 0} = status.coverage
     assert status.own_bytes < 4 * 1024 * 1024
@@ -291,14 +299,22 @@ defmodule Mtrace.PreloadedTest do
     test "changes what it names and keeps the rest" do
       assert Mtrace.configure(interval: 123_456) == :ok
       assert Mtrace.configure(budget: 0.1) == :ok
-      assert Mtrace.configure(depth: 7) == :ok
+      assert Mtrace.configure(depth: 7, erlang_depth: 5) == :ok
       assert Mtrace.configure([]) == :ok
-      assert Mtrace.status().options == %{interval: 123_456, budget: 0.1, depth: 7, slots: 4096}
+
+      assert Mtrace.status().options == %{
+               interval: 123_456,
+               budget: 0.1,
+               depth: 7,
+               erlang_depth: 5,
+               slots: 4096
+             }
+
       assert Mtrace.stats().interval == 123_456
       Mtrace.configure(interval: 0, budget: 1, depth: 3)
       {_, [{_, _, _, _, stack}]} = leak(:malloc, 4321, 1)
       assert length(stack) == 3
-      Mtrace.configure(depth: 32)
+      Mtrace.configure(depth: 32, erlang_depth: 8)
     end
 
     test "refuses what it does not know, and then changes nothing" do
@@ -315,7 +331,7 @@ defmodule Mtrace.PreloadedTest do
             {[depth: 1], ~r/:depth a number of frames from 2 to 64/},
             {[depth: 65], ~r/:depth/},
             {[slots: 100], ~r/set MTRACE_SLOTS/},
-            {[colour: 1], ~r/takes the keys :interval, :budget and :depth/},
+            {[colour: 1], ~r/takes the keys :interval, :budget, :depth and :erlang_depth/},
             {[depth: 10, budget: -1], ~r/:budget/},
             {%{depth: 10}, ~r/keyword list/},
             {:depth, ~r/keyword list/}
