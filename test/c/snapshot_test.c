@@ -18,12 +18,14 @@ static uintptr_t pc(uint64_t size, uint32_t i) {
 }
 
 static bool put(uint64_t address, uint64_t size) {
-    void *stack[DEPTH];
-    uint32_t frames = 1 + size % DEPTH;
+    void *stack[DEPTH + 1];
+    uint32_t frames = 1 + size % DEPTH, erlang = size % (frames + 1);
     for (uint32_t i = 0; i < frames; i++) stack[i] = (void *)pc(size, i);
+    stack[frames] =
+        (void *)mt_context_word((uint32_t)size, size % MT_ALLOCATORS, frames - erlang, erlang);
     int32_t cell = mt_chunks_claim(&chunks, address);
     if (cell < 0) return false;
-    int32_t site = mt_sites_hold(&sites, stack, frames);
+    int32_t site = mt_sites_hold(&sites, stack, frames + 1);
     if (site < 0) {
         mt_chunks_abandon(&chunks, cell);
         return false;
@@ -55,7 +57,9 @@ static void *churn(void *argument) {
 }
 
 static bool whole(const mt_record *r) {
-    if (r->frames != 1 + r->chunk.size % DEPTH || r->chunk.born_ns != r->chunk.size)
+    uint64_t size = r->chunk.size;
+    if (r->frames != 1 + size % DEPTH || r->chunk.born_ns != size || r->caller != size ||
+        r->allocator != size % MT_ALLOCATORS || r->native != r->frames - size % (r->frames + 1))
         return false;
     for (uint32_t i = 0; i < r->frames; i++)
         if (r->stack[i] != pc(r->chunk.size, i)) return false;
@@ -66,7 +70,7 @@ static void records_are_whole_while_threads_churn(void **state) {
     (void)state;
     static mt_record records[SLOTS];
     mt_chunks_init(&chunks, SLOTS);
-    mt_sites_init(&sites, SLOTS, DEPTH);
+    mt_sites_init(&sites, SLOTS, DEPTH + 1);
     pthread_t thread[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++)
         pthread_create(&thread[i], NULL, churn, (void *)(i + 1));
@@ -85,11 +89,12 @@ static void records_are_whole_while_threads_churn(void **state) {
 }
 
 static bool put_born(uint64_t address, uint64_t born_ns) {
-    void *stack[] = {(void *)1, (void *)2};
+    void *stack[] = {(void *)1, (void *)2,
+                     (void *)mt_context_word(0, MT_ALLOCATOR_MALLOC, 2, 0)};
     mt_chunk chunk = {.address = address, .size = 1, .born_ns = born_ns};
     int32_t cell = mt_chunks_claim(&chunks, address);
     if (cell < 0) return false;
-    chunk.site = (uint32_t)mt_sites_hold(&sites, stack, 2);
+    chunk.site = (uint32_t)mt_sites_hold(&sites, stack, 3);
     mt_chunks_publish(&chunks, cell, &chunk);
     return true;
 }
@@ -101,7 +106,7 @@ static void the_oldest_come_first(void **state) {
     uint64_t seed = unit_seed();
     uint32_t there = 0;
     mt_chunks_init(&chunks, SLOTS);
-    mt_sites_init(&sites, SLOTS, DEPTH);
+    mt_sites_init(&sites, SLOTS, DEPTH + 1);
     for (uint64_t a = 16; a < 16 * 700; a += 16) {
         uint64_t when = unit_random(&seed) % 300;
         if (put_born(a, when)) born[there++] = when;
@@ -124,7 +129,7 @@ static void no_more_records_than_there_is_room_for(void **state) {
     (void)state;
     mt_record three[3];
     mt_chunks_init(&chunks, SLOTS);
-    mt_sites_init(&sites, SLOTS, DEPTH);
+    mt_sites_init(&sites, SLOTS, DEPTH + 1);
     for (uint64_t a = 16; a < 16 * 50; a += 16) put(a, a);
     assert_int_equal(mt_snapshot_take(&chunks, &sites, three, 3), 3);
     assert_int_equal(mt_snapshot_take(&chunks, &sites, three, 0), 0);

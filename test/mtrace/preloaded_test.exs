@@ -341,11 +341,12 @@ defmodule Mtrace.PreloadedTest do
       end
 
       for bad <- [
-            [-1, nil, nil],
-            [nil, 0, nil],
-            [nil, nil, 65],
-            [:x, nil, nil],
-            [nil, 1.5, nil]
+            [-1, nil, nil, nil],
+            [nil, 0, nil, nil],
+            [nil, nil, 65, nil],
+            [nil, nil, nil, 17],
+            [:x, nil, nil, nil],
+            [nil, 1.5, nil, nil]
           ] do
         assert_raise ArgumentError, fn -> apply(Mtrace.Native, :configure, bad) end
       end
