@@ -8,19 +8,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The two relocations that stand for "the address of a function of another object". */
+/* The two relocations that stand for "the address of a function of another object", and that
+ * of a word of data which holds one. */
 #if defined __x86_64__
-enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOB_DAT = R_X86_64_GLOB_DAT };
+enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOB_DAT = R_X86_64_GLOB_DAT, WORD = R_X86_64_64 };
 #elif defined __aarch64__
-enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT };
+enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT, WORD = R_AARCH64_ABS64 };
 #elif defined __i386__
-enum { JUMP_SLOT = R_386_JMP_SLOT, GLOB_DAT = R_386_GLOB_DAT };
+enum { JUMP_SLOT = R_386_JMP_SLOT, GLOB_DAT = R_386_GLOB_DAT, WORD = R_386_32 };
 #elif defined __arm__
-enum { JUMP_SLOT = R_ARM_JUMP_SLOT, GLOB_DAT = R_ARM_GLOB_DAT };
-#elif defined __riscv
-enum { JUMP_SLOT = R_RISCV_JUMP_SLOT, GLOB_DAT = -1 };
+enum { JUMP_SLOT = R_ARM_JUMP_SLOT, GLOB_DAT = R_ARM_GLOB_DAT, WORD = R_ARM_ABS32 };
+#elif defined __riscv && __riscv_xlen == 64
+enum { JUMP_SLOT = R_RISCV_JUMP_SLOT, GLOB_DAT = -1, WORD = R_RISCV_64 };
 #else
-enum { JUMP_SLOT = -1, GLOB_DAT = -1 };
+enum { JUMP_SLOT = -1, GLOB_DAT = -1, WORD = -1 };
 #endif
 
 #if __ELF_NATIVE_CLASS == 64
@@ -31,24 +32,15 @@ enum { JUMP_SLOT = -1, GLOB_DAT = -1 };
 #define R_TYPE(info) ELF32_R_TYPE(info)
 #endif
 
-typedef struct {
-    const ElfW(Sym) * symbols;
-    const char *strings;
-    uintptr_t table[3]; /* of relocations: PLT, RELA, REL */
-    size_t bytes[3];
-    size_t entry[3];
-    uintptr_t base;
-} object_view;
-
 /* glibc relocates these pointers in place for most objects, but not on every machine, and not
  * in the vdso. */
 static uintptr_t absolute(uintptr_t base, uintptr_t value) {
     return value < base ? base + value : value;
 }
 
-static object_view view_of(const struct link_map *object) {
-    object_view v = {.base = object->l_addr};
-    for (const ElfW(Dyn) *d = object->l_ld; d && d->d_tag != DT_NULL; d++) {
+mt_slots mt_slots_of(uintptr_t base, const ElfW(Dyn) * dynamic) {
+    mt_slots v = {.base = base};
+    for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++) {
         uintptr_t p = absolute(v.base, d->d_un.d_ptr);
         size_t n = d->d_un.d_val;
         switch (d->d_tag) {
@@ -57,6 +49,9 @@ static object_view view_of(const struct link_map *object) {
             break;
         case DT_STRTAB:
             v.strings = (const char *)p;
+            break;
+        case DT_GNU_HASH:
+            v.gnu_hash = (const uint32_t *)p;
             break;
         case DT_JMPREL:
             v.table[0] = p;
@@ -121,24 +116,71 @@ static int find_relro(struct dl_phdr_info *info, size_t size, void *context) {
     return 1;
 }
 
-int mt_slots_point(const struct link_map *object, const char *name, void *target) {
-    object_view v = view_of(object);
-    relro_range relro = {.base = v.base};
-    int set = 0;
-    if (!v.symbols || !v.strings) return 0;
-    dl_iterate_phdr(find_relro, &relro);
+static mt_slot_kind kind_of(int type) {
+    if (type == JUMP_SLOT) return MT_SLOT_CALL;
+    if (type == GLOB_DAT) return MT_SLOT_ADDRESS;
+    return type == WORD ? MT_SLOT_WORD : MT_SLOT_OTHER;
+}
+
+int mt_slots_each(const mt_slots *of, mt_slots_visit *visit, void *context) {
+    if (!of->symbols || !of->strings) return 0;
     for (int t = 0; t < 3; t++) {
-        if (!v.table[t] || !v.entry[t]) continue;
-        for (size_t at = 0; at + v.entry[t] <= v.bytes[t]; at += v.entry[t]) {
-            const ElfW(Rel) *r = (const ElfW(Rel) *)(v.table[t] + at);
-            int type = (int)R_TYPE(r->r_info);
-            if (type != JUMP_SLOT && type != GLOB_DAT) continue;
-            if (strcmp(v.strings + v.symbols[R_SYM(r->r_info)].st_name, name) != 0) continue;
-            uintptr_t slot = v.base + r->r_offset;
-            if (store((void **)slot, target, slot >= relro.lo && slot < relro.hi) != 0)
-                return -1;
-            set++;
+        if (!of->table[t] || !of->entry[t]) continue;
+        for (size_t at = 0; at + of->entry[t] <= of->bytes[t]; at += of->entry[t]) {
+            const ElfW(Rel) *r = (const ElfW(Rel) *)(of->table[t] + at);
+            mt_slot_kind kind = kind_of((int)R_TYPE(r->r_info));
+            if (kind == MT_SLOT_OTHER || R_SYM(r->r_info) == 0) continue;
+            const ElfW(Sym) *symbol = &of->symbols[R_SYM(r->r_info)];
+            mt_slot slot = {.at = (void **)(of->base + r->r_offset),
+                            .name = of->strings + symbol->st_name,
+                            .symbol = symbol,
+                            .kind = kind};
+            int stop = visit(&slot, context);
+            if (stop) return stop;
         }
     }
-    return set;
+    return 0;
+}
+
+/* The hash and its table: "ELF symbol hash tables", GNU's, as the dynamic linker reads it. */
+bool mt_slots_defines(const mt_slots *in, const char *name) {
+    const uint32_t *table = in->gnu_hash;
+    uint32_t h = 5381;
+    if (!table || !in->symbols || !in->strings || table[0] == 0) return false;
+    for (const char *c = name; *c; c++) h = h * 33 + (unsigned char)*c;
+    const uint32_t *bucket = table + 4 + table[2] * (sizeof(ElfW(Addr)) / sizeof *table);
+    const uint32_t *chain = bucket + table[0], first = table[1];
+    uint32_t i = bucket[h % table[0]];
+    if (i < first) return false;
+    for (;; i++) {
+        uint32_t found = chain[i - first];
+        const ElfW(Sym) *symbol = &in->symbols[i];
+        if ((found | 1) == (h | 1) && symbol->st_shndx != SHN_UNDEF &&
+            strcmp(in->strings + symbol->st_name, name) == 0)
+            return true;
+        if (found & 1) return false;
+    }
+}
+
+typedef struct {
+    const char *name;
+    void *target;
+    relro_range relro;
+    int set;
+} pointing;
+
+static int point(const mt_slot *slot, void *context) {
+    pointing *p = context;
+    if (slot->kind == MT_SLOT_WORD || strcmp(slot->name, p->name) != 0) return 0;
+    uintptr_t at = (uintptr_t)slot->at;
+    if (store(slot->at, p->target, at >= p->relro.lo && at < p->relro.hi) != 0) return -1;
+    p->set++;
+    return 0;
+}
+
+int mt_slots_point(const struct link_map *object, const char *name, void *target) {
+    mt_slots slots = mt_slots_of(object->l_addr, object->l_ld);
+    pointing p = {.name = name, .target = target, .relro = {.base = slots.base}};
+    dl_iterate_phdr(find_relro, &p.relro);
+    return mt_slots_each(&slots, point, &p) != 0 ? -1 : p.set;
 }
