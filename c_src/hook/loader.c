@@ -7,6 +7,7 @@
 #endif
 
 #include "next.h"
+#include "own.h"
 #include "record/thread.h"
 #include "record/tracer.h"
 #include "record/unwind.h"
@@ -24,6 +25,9 @@ EXPORT int dl_iterate_phdr(mt_phdr_callback *f, void *context) {
     mt_tls_mine.callback_sp = outer;
     return result;
 }
+
+MT_OWN(dl_iterate_phdr);
+MT_OWN(dlclose);
 
 void (*mt_loader_unloading)(void);
 

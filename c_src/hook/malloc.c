@@ -13,7 +13,8 @@
  *  5. Where nothing is traced, a hook passes through and does nothing else.
  *  6. The whole family. C++ operators are not exported: a C program with a C++ plugin has none
  *     behind us to call.
- *  7. Behind us stands whatever dlsym(RTLD_NEXT) finds, never __libc_*.
+ *  7. Behind us stands whatever dlsym(RTLD_NEXT) finds or, attached, what the slots held;
+ *     never __libc_*.
  *  8. The child of a fork traces nothing and waits for nothing.
  *
  * Counted are calls of the program; a call that the allocator makes to itself (strdup's of
@@ -29,6 +30,7 @@
 #include <string.h>
 
 #include "next.h"
+#include "own.h"
 #include "record/tracer.h"
 
 #define EXPORT      __attribute__((visibility("default")))
@@ -70,6 +72,13 @@ void mt_malloc_pass(void) {
     atomic_store(&blockless.free, NEXT(free));
 }
 
+void mt_malloc_trace(void) {
+    atomic_store(&blockless.malloc, slow_malloc);
+    atomic_store(&blockless.calloc, slow_calloc);
+    atomic_store(&blockless.realloc, slow_realloc);
+    atomic_store(&blockless.free, slow_free);
+}
+
 /* The fast path of an allocation: the thread's credit covers the cost. Then it is counted, and
  * the hook ends in the allocator. Else the hook ends in its slow twin, which is therefore
  * called by the program itself, as its stack shows. */
@@ -84,20 +93,21 @@ static inline bool passes(mt_count which, size_t size) {
     return LIKELY(block != NULL) && covers(block, which, size);
 }
 
-/* A hook's own address. Under its exported name it may be that of a stub in a program that
- * takes it and is not position-independent. */
-#define OWN(f)                                                                                 \
-    extern char own_##f[] __attribute__((visibility("hidden")));                               \
-    __asm__(".globl own_" #f "\n.hidden own_" #f "\n.set own_" #f ", " #f)
-OWN(malloc);
-OWN(calloc);
-OWN(realloc);
-OWN(reallocarray);
-OWN(posix_memalign);
-OWN(aligned_alloc);
-OWN(memalign);
-OWN(valloc);
-OWN(pvalloc);
+MT_OWN(malloc);
+MT_OWN(calloc);
+MT_OWN(realloc);
+MT_OWN(reallocarray);
+MT_OWN(free);
+MT_OWN(free_sized);
+MT_OWN(free_aligned_sized);
+MT_OWN(posix_memalign);
+MT_OWN(aligned_alloc);
+MT_OWN(memalign);
+MT_OWN(valloc);
+MT_OWN(pvalloc);
+MT_OWN(malloc_usable_size);
+MT_OWN(strdup);
+MT_OWN(strndup);
 
 #define RECORD(p, size, draw, hook)                                                            \
     mt_tracer_record(p, size, draw, own_##hook, MT_WALK_FROM_CALLER)

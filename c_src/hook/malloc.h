@@ -12,4 +12,7 @@ bool mt_malloc_is_ours(void);
  * not, and for the child of a fork. */
 void mt_malloc_pass(void);
 
+/* And back: they get a block of their own when they next allocate. */
+void mt_malloc_trace(void);
+
 #endif

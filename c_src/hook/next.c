@@ -232,6 +232,16 @@ static void find_all(void) {
     find_sized();
 }
 
+void mt_next_point(void *(*behind)(const char *symbol)) {
+#define X(name, type, parameters, arguments)                                                   \
+    if (behind(#name)) SET(name, behind(#name));
+    MT_NEXT(X)
+    X(free, , , )
+    X(free_sized, , , )
+    X(free_aligned_sized, , , )
+#undef X
+}
+
 void mt_next_start(void) {
     if (mt_next_get(malloc) == first_malloc) find_all();
 }

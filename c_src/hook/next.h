@@ -51,4 +51,9 @@ extern mt_next mt_next_functions __attribute__((visibility("hidden")));
 /* Looks everything up now; for the constructor of a traced process. */
 void mt_next_start(void);
 
+/* From now on what `behind` tells stands behind us, where it is not NULL: for a process in
+ * which we were loaded as a NIF, and RTLD_NEXT finds libc's allocator even where another
+ * serves. Not for hooks. */
+void mt_next_point(void *(*behind)(const char *symbol));
+
 #endif

@@ -106,7 +106,7 @@ static int is_first(struct dl_phdr_info *info, size_t size, void *context) {
     return 0;
 }
 
-static mt_preload start(void) {
+mt_preload mt_preload_start(void) {
     mt_options options = mt_options_read(environment_get, complain);
     if (mt_tracer_start(&options) != 0) {
         complain("mtrace: no memory for the tables: nothing is traced; set MTRACE_SLOTS lower");
@@ -116,12 +116,16 @@ static mt_preload start(void) {
     return MT_PRELOAD_TRACING;
 }
 
+uint64_t mt_preload_mode(void) {
+    return mt_options_mode(environment_get);
+}
+
 /* Everything behind us is looked up in every process: done later, inside a hook, that would
  * take the loader's lock and the program's dlerror. A BEAM that dlopens us as a NIF runs this
  * too: then malloc is not ours and no entry names us, and nothing happens. */
 static mt_preload decide(void) {
     bool beam = enif_alloc != NULL;
-    uint64_t mode = mt_options_mode(environment_get);
+    uint64_t mode = mt_preload_mode();
     if (!beam && mode != MT_MODE_ON) return MT_PRELOAD_NO;
     bool first = mt_malloc_is_ours();
     bool listed = mt_environment_count(environ, entry_is_ours) > 0;
@@ -131,7 +135,7 @@ static mt_preload decide(void) {
         mt_environment_remove(environ, entry_is_ours);
     if (!first)
         return dl_iterate_phdr(is_first, NULL) > 0 ? MT_PRELOAD_SHADOWED : MT_PRELOAD_LATE;
-    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start();
+    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : mt_preload_start();
 }
 
 __attribute__((constructor)) static void begin(void) {

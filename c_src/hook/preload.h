@@ -8,6 +8,8 @@
 #ifndef MT_HOOK_PRELOAD_H
 #define MT_HOOK_PRELOAD_H
 
+#include <stdint.h>
+
 typedef enum mt_preload {
     MT_PRELOAD_NO = 0, /* not preloaded: loaded as a NIF only, or nothing to trace */
     MT_PRELOAD_TRACING = 1,
@@ -19,5 +21,12 @@ typedef enum mt_preload {
 
 /* How this object was preloaded; any thread. */
 mt_preload mt_preload_state(void);
+
+/* What MTRACE asks for; see options.h. */
+uint64_t mt_preload_mode(void);
+
+/* Starts tracing as the environment says: TRACING, or NO_MEMORY and nothing done. For the
+ * constructor and the first attach. A value that makes no sense is a line on stderr. */
+mt_preload mt_preload_start(void);
 
 #endif

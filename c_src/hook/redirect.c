@@ -224,15 +224,24 @@ static void leave(void) {
     }
 }
 
-int mt_redirect_add(const mt_redirection *list, size_t n) {
+static int put_into_force(const mt_redirection *list, size_t n, bool stay) {
     size_t added = 0;
     pthread_mutex_lock(&lock);
     while (added < n && mt_wanted_add(&list[added])) added++;
-    if (added == n) look_at_all();
-    else
+    bool all = added == n;
+    if (!stay || !all)
         while (added-- > 0) mt_wanted_remove(&list[added]);
+    if (all) look_at_all();
     leave();
-    return added == n ? 0 : -1;
+    return all ? 0 : -1;
+}
+
+int mt_redirect_add(const mt_redirection *list, size_t n) {
+    return put_into_force(list, n, true);
+}
+
+int mt_redirect_find(const mt_redirection *list, size_t n) {
+    return put_into_force(list, n, false);
 }
 
 void mt_redirect_remove(const mt_redirection *list, size_t n) {

@@ -47,6 +47,10 @@ typedef struct mt_redirection {
  */
 int mt_redirect_add(const mt_redirection *list, size_t n);
 
+/* Looks up what everybody calls by these names, so that mt_redirect_behind tells it, and
+ * redirects nothing. As add. */
+int mt_redirect_find(const mt_redirection *list, size_t n);
+
 /* Every slot gets back what it held, where ours still stands. Waits likewise. Calls that are
  * under way, and copies of our pointers that the program made, may come to us later still. */
 void mt_redirect_remove(const mt_redirection *list, size_t n);

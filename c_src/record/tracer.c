@@ -63,6 +63,15 @@ int mt_tracer_start(const mt_options *options) {
     return 0;
 }
 
+void mt_tracer_pause(void) {
+    atomic_store(atomic_load(&tracer->on), false);
+}
+
+void mt_tracer_resume(void) {
+    mt_tracer_reset();
+    atomic_store(atomic_load(&tracer->on), true);
+}
+
 /* The only thread there is takes its slow path from now on, which passes through. */
 void mt_tracer_stop(void) {
     if (mt_tracer_on()) atomic_store(atomic_load(&tracer->on), false);
@@ -143,12 +152,16 @@ static void make_room(mt_thread *block) {
 }
 
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
-static void end_missed(mt_thread *block, uint64_t address) {
+static void end_missed(uint64_t address) {
     mt_chunk old;
     int32_t cell = mt_chunks_take(&tracer->chunks, address, &old);
     if (cell < 0) return;
     end(cell, &old);
-    mt_thread_bump(block, MT_COUNT_missed_free);
+    mt_thread_count(MT_COUNT_missed_free);
+}
+
+void mt_tracer_handed_out(void *p) {
+    if (mt_tracer_on()) end_missed((uintptr_t)p);
 }
 
 static bool put(int32_t site, const mt_chunk *chunk) {
@@ -182,7 +195,7 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p
                        .p = p,
                        .pid = block->context.pid,
                        .thread = thread_of(block)};
-    end_missed(block, record.address);
+    end_missed(record.address);
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false;
     if (site >= 0) {

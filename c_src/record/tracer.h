@@ -99,6 +99,11 @@ static inline bool mt_tracer_may_know(const void *chunk) {
 /* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */
 int mt_tracer_start(const mt_options *options);
 
+/* Switches off and, with empty tables, on again, after a start. What was recorded can be read
+ * meanwhile; a call that is under way may still record or end one. Not for hooks. */
+void mt_tracer_pause(void);
+void mt_tracer_resume(void);
+
 /* Switches off for good: for the child after a fork, where the page does not do it. */
 void mt_tracer_stop(void);
 
@@ -125,6 +130,10 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p
 /* Ends the record of a chunk that is about to be freed, and says whether there was one; NULL is
  * allowed. */
 bool mt_tracer_forget(void *chunk);
+
+/* Ends the record of an address that the allocator has just handed out, if it has one: nobody
+ * told us of its free. To be asked where must_look and may_know are true. */
+void mt_tracer_handed_out(void *chunk);
 
 /* The same around realloc: hold before it, then release if the chunk is gone or restore if
  * the allocator failed and the chunk is still there. */
