@@ -3,13 +3,20 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "hook/loader.h"
 #include "hook/next.h"
 #include "record/tracer.h"
 
+/* Something is there to be asked about: it traces, or has traced. */
+static bool has_tables(void) {
+    return mt_preload_state() == MT_PRELOAD_TRACING || mt_attach_state() != MT_ATTACHED_NEVER;
+}
+
 static void stats(mt_stats *out) {
+    mt_attach_look();
     uint64_t ignored = atomic_load(&mt_tracer_state.ignored_before);
     uint64_t thinned = atomic_load(&mt_tracer_state.thinned_before);
     mt_thread_sum(out->count); /* after what is subtracted, which never goes down */
@@ -24,23 +31,29 @@ static void status(mt_status *out) {
     memset(out, 0, sizeof *out);
     out->preload = mt_preload_state();
     out->unwinder = mt_unwind_kind();
+    out->attached = mt_attach_state();
     out->options = mt_tracer_state.options;
-    if (out->preload != MT_PRELOAD_TRACING) return;
+    if (!has_tables()) return;
+    mt_attach_look();
+    out->refusals = mt_redirect_refusals(out->refusal, MT_STATUS_REFUSALS);
     out->sites = mt_sites_held(&mt_tracer_state.sites);
     out->own_bytes = mt_thread_bytes() + mt_tracer_state.sites.bytes +
                      mt_tracer_state.chunks.sets * (8 + MT_CELLS * sizeof(mt_cell));
     out->naming_bytes = mt_naming_bytes();
     out->lacks = mt_naming_lacks();
     Dl_info info;
-    if (dladdr((void *)mt_next_get(malloc), &info) && info.dli_fname)
+    void *attached = mt_redirect_behind("malloc");
+    if (dladdr(attached ? attached : (void *)mt_next_get(malloc), &info) && info.dli_fname)
         strncpy(out->allocator, info.dli_fname, sizeof out->allocator - 1);
 }
 
 static uint32_t snapshot(mt_record *records, uint32_t max) {
+    mt_attach_look();
     return mt_snapshot_take(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
 static uint32_t oldest(mt_record *records, uint32_t max) {
+    mt_attach_look();
     return mt_snapshot_oldest(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
@@ -67,6 +80,8 @@ const mt_core mtrace_core = {
     .caller = caller,
     .names_begin = mt_naming_begin,
     .names_end = mt_naming_end,
+    .attach = mt_attach,
+    .detach = mt_attach_end,
 };
 
 const mt_core *mt_core_active(void) {

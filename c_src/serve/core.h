@@ -1,4 +1,5 @@
 /* core: the interface between the object that traces and the object that was loaded as a NIF.
+ * (An attached one has itself been loaded as a NIF, once.)
  *
  * Mostly they are one and the same. They are two where the NIF comes from a copy of the file,
  * or from a newer release beside a core that has been preloaded since the node started. Each
@@ -13,7 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hook/attach.h"
 #include "hook/preload.h"
+#include "hook/redirect.h"
 #include "record/thread.h"
 #include "record/unwind.h"
 #include "naming.h"
@@ -32,14 +35,19 @@ typedef struct mt_stats {
     uint64_t interval; /* of the sampler, now */
 } mt_stats;
 
+enum { MT_STATUS_REFUSALS = 8 };
+
 typedef struct mt_status {
     mt_preload preload;
+    mt_attached attached;
     mt_unwinder unwinder;
     mt_options options;
     uint64_t sites, own_bytes; /* rows in use; bytes mapped by the core for itself */
     uint64_t naming_bytes;     /* kept by naming between its runs */
     const char *lacks;         /* NULL, or a sentence: why there are no source lines */
     char allocator[512];       /* path of the object whose malloc stands behind ours */
+    uint32_t refusals;         /* objects whose slots could not be redirected, and the first */
+    mt_refusal refusal[MT_STATUS_REFUSALS];
 } mt_status;
 
 typedef struct mt_core {
@@ -61,12 +69,15 @@ typedef struct mt_core {
     int (*names_begin)(const mt_record *records, uint32_t n, unsigned what, mt_named *named,
                        const mt_name *const **names, uint32_t *count);
     void (*names_end)(void);
+    /* See attach.h. */
+    mt_attach_result (*attach)(unsigned parts);
+    mt_attach_result (*detach)(void);
 } mt_core;
 
 extern const mt_core mtrace_core __attribute__((visibility("default")));
 
-/* The table of the object that stands in front of malloc; NULL if there is none, or one that
- * is no core. Check its version before using anything below `bytes`. */
+/* The table of the object that was preloaded or has been attached; NULL if there is none, or
+ * one that is no core. Check its version before using anything below `bytes`. */
 const mt_core *mt_core_active(void);
 
 #endif

@@ -35,17 +35,24 @@ static void put_number(ErlNifEnv *env, term *map, const char *key, uint64_t valu
     put(env, map, key, enif_make_uint64(env, value));
 }
 
-/* The core that traces, or NULL and the reason why there is none to use. */
-static const mt_core *active_core(ErlNifEnv *env, term *reason) {
+/* The core that traces or could: the one that was preloaded or attached, else this object's; or
+ * NULL and the reason if that is of another release. */
+static const mt_core *any_core(ErlNifEnv *env, term *reason) {
     const mt_core *core = mt_core_active();
-    if (core && core->version != MT_CORE_VERSION) {
-        *reason =
-            enif_make_tuple3(env, atom(env, "version"), enif_make_uint(env, core->version),
-                             enif_make_uint(env, MT_CORE_VERSION));
-        return NULL;
-    }
-    mt_status status = {.preload = mt_preload_state()};
-    if (core) core->status(&status);
+    if (!core) return &mtrace_core;
+    if (core->version == MT_CORE_VERSION) return core;
+    *reason = enif_make_tuple3(env, atom(env, "version"), enif_make_uint(env, core->version),
+                               enif_make_uint(env, MT_CORE_VERSION));
+    return NULL;
+}
+
+/* The core that traces, or has traced; or NULL and the reason why there is none to ask. */
+static const mt_core *active_core(ErlNifEnv *env, term *reason) {
+    const mt_core *core = any_core(env, reason);
+    mt_status status;
+    if (!core) return NULL;
+    core->status(&status);
+    if (status.attached != MT_ATTACHED_NEVER) return core;
     switch (status.preload) {
     case MT_PRELOAD_TRACING:
         return core;
@@ -239,6 +246,45 @@ static term configure_nif(ErlNifEnv *env, int argc, const term argv[]) {
     return ok(env, atom(env, "ok"));
 }
 
+static term attach_result(ErlNifEnv *env, mt_attach_result result) {
+    static const char *const reason[] = {"ok",       "preloaded", "off",
+                                         "shadowed", "no_memory", "no_allocator"};
+    return result == MT_ATTACH_DONE ? ok(env, atom(env, "ok"))
+                                    : error(env, atom(env, reason[result]));
+}
+
+/* The parts as bits; the caller has names for them. */
+static term attach_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    ErlNifSInt64 parts;
+    term reason;
+    if (argc != 1 || !enif_get_int64(env, argv[0], &parts) || parts < 0 ||
+        parts > MT_ATTACH_PARTS)
+        return enif_make_badarg(env);
+    const mt_core *core = any_core(env, &reason);
+    return core ? attach_result(env, core->attach((unsigned)parts)) : error(env, reason);
+}
+
+static term detach_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    term reason;
+    const mt_core *core = any_core(env, &reason);
+    return core ? attach_result(env, core->detach()) : error(env, reason);
+}
+
+static void put_refusals(ErlNifEnv *env, term *map, const mt_status *status) {
+    static const char *const why[] = {"", "elsewhere", "own", "unbound", "protected"};
+    term list = enif_make_list(env, 0);
+    uint32_t n = status->refusals < MT_STATUS_REFUSALS ? status->refusals : MT_STATUS_REFUSALS;
+    while (n-- > 0) {
+        const mt_refusal *r = &status->refusal[n];
+        term one = enif_make_tuple3(env, atom(env, why[r->why]), mt_terms_text(env, r->symbol),
+                                    mt_terms_text(env, r->object));
+        list = enif_make_list_cell(env, one, list);
+    }
+    put(env, map, "refused", list);
+    put_number(env, map, "refusals", status->refusals);
+}
+
 static const char *own_path(void) {
     Dl_info info;
     return dladdr((void *)own_path, &info) && info.dli_fname ? info.dli_fname : "";
@@ -259,6 +305,9 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     mt_stats stats;
     core->status(&status);
     core->stats(&stats);
+    static const char *const attached[] = {"preloaded", "attached", "detached"};
+    put(env, &map, "active", atom(env, attached[status.attached]));
+    put_refusals(env, &map, &status);
     put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
     put(env, &map, "allocator", mt_terms_text(env, status.allocator));
     put_number(env, &map, "depth", status.options.depth);
@@ -295,6 +344,8 @@ static ErlNifFunc functions[] = {
     {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"configure", 4, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"attach", 1, attach_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"detach", 0, detach_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
 };
 
 ERL_NIF_INIT(Elixir.Mtrace.Native, functions, load, NULL, upgrade, NULL)

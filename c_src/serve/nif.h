@@ -7,8 +7,11 @@
  *   snapshot/0  {ok, Snapshot}: see terms.h
  *   status/0    {ok, #{atom => term}}
  *   configure/4 (Interval | adaptive, Budget in ppm, Depth, ErlangDepth) ok; nil stays as it is
+ *   attach/1    (Parts, bits of attach.h) ok
+ *   detach/0    ok
  *
  *   Reason      inactive | off | shadowed | late | no_memory | {version, Active, Loaded}
+ *               of attach and detach also preloaded | no_allocator
  */
 #ifndef MT_SERVE_NIF_H
 #define MT_SERVE_NIF_H

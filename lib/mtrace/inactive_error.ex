@@ -5,11 +5,13 @@ defmodule Mtrace.InactiveError do
 
   The message says why nothing is traced and what to do. `reason` is one of
 
-    * `:inactive` - the object was not preloaded when the node started
+    * `:inactive` - the object was not preloaded when the node started, nor was it attached to
     * `:off` - it was, with `MTRACE=0`
     * `:shadowed` - another allocator stands in front of it in `LD_PRELOAD`
     * `:late` - `LD_PRELOAD` names it, but it could not be loaded when the node started
     * `:no_memory` - its tables could not be mapped
+    * `:no_allocator` - from `Mtrace.attach/1`: no library calls a malloc that it could stand in
+      front of
     * `{:version, active, loaded}` - the object that was preloaded is of another release
     * `{:not_loaded, reason}` - the library could not be loaded as a NIF, or was not built
 
@@ -23,6 +25,7 @@ defmodule Mtrace.InactiveError do
           | :shadowed
           | :late
           | :no_memory
+          | :no_allocator
           | {:version, non_neg_integer, non_neg_integer}
           | {:not_loaded, term}
 
@@ -35,7 +38,8 @@ defmodule Mtrace.InactiveError do
   @spec describe(reason) :: String.t()
   def describe(:inactive) do
     "Mtrace is not active in this node: its object was not preloaded, so it has seen no " <>
-      "allocation. Start the node with LD_PRELOAD=#{object()}"
+      "allocation. Mtrace.attach() traces from now on; from the start, with everything: start " <>
+      "the node with LD_PRELOAD=#{object()}"
   end
 
   def describe(:off) do
@@ -57,6 +61,11 @@ defmodule Mtrace.InactiveError do
   def describe(:no_memory) do
     "Mtrace found no memory for its tables when it was asked for. Where it happened at start, " <>
       "start the node with a smaller MTRACE_SLOTS, or with more memory"
+  end
+
+  def describe(:no_allocator) do
+    "Mtrace found no library in this node that calls malloc through the dynamic linker: the " <>
+      "program is linked statically, and can only be traced by an allocator of its own"
   end
 
   def describe({:version, active, loaded}) do

@@ -21,6 +21,8 @@ defmodule Mtrace.Native do
   def snapshot, do: not_loaded()
   def configure(_interval, _budget_ppm, _depth, _erlang_depth), do: not_loaded()
   def status, do: not_loaded()
+  def attach(_parts), do: not_loaded()
+  def detach, do: not_loaded()
 
   @doc "The library's file without its ending."
   def path do
