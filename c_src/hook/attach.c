@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "malloc.h"
 #include "own.h"
@@ -54,6 +55,18 @@ static const mt_redirection taking[] = {OURS(malloc),
 
 enum { GIVING = sizeof giving / sizeof *giving, TAKING = sizeof taking / sizeof *taking };
 
+/* Each list is one look at all objects. */
+typedef struct {
+    mt_redirection list[GIVING + 1];
+} giving_and_dlsym;
+
+static giving_and_dlsym first_and_last(void) {
+    giving_and_dlsym all;
+    memcpy(all.list, giving, sizeof giving);
+    all.list[GIVING] = mt_redirect_dlsym;
+    return all;
+}
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(mt_attached) state = MT_ATTACHED_NEVER;
 
@@ -86,22 +99,31 @@ static mt_attach_result may_attach(void) {
     }
 }
 
+static void *object_of(const char *function) {
+    Dl_info info;
+    void *f = mt_redirect_behind(function);
+    return f && dladdr(f, &info) ? info.dli_fbase : NULL;
+}
+
 /* What is behind our hooks must be known, and the tables mapped, before the first is called. */
 static mt_attach_result begin(void) {
     mt_attach_result may = may_attach();
     if (may != MT_ATTACH_DONE) return may;
-    if (mt_redirect_find(giving, GIVING) != 0 || mt_redirect_find(taking, TAKING) != 0)
-        return MT_ATTACH_NO_MEMORY;
-    if (!mt_redirect_behind("malloc") || !mt_redirect_behind("free"))
-        return MT_ATTACH_NO_ALLOCATOR;
-    show_ourselves();
+    if (atomic_load(&state) == MT_ATTACHED_NEVER) {
+        mt_redirect_find(giving, GIVING);
+        mt_redirect_find(taking, TAKING);
+        if (!mt_redirect_behind("malloc") || !mt_redirect_behind("free"))
+            return MT_ATTACH_NO_ALLOCATOR;
+        show_ourselves();
+    }
     mt_reused_start(mt_redirect_behind);
+    if (object_of("memalign") != object_of("malloc")) mt_tracer_never_align();
     if (atomic_load(&state) == MT_ATTACHED_BEFORE) mt_tracer_resume();
     else if (mt_preload_start() != MT_PRELOAD_TRACING) return MT_ATTACH_NO_MEMORY;
     mt_malloc_trace();
-    mt_redirect_add(giving, GIVING);
+    giving_and_dlsym first = first_and_last();
+    mt_redirect_add(first.list, GIVING + 1);
     mt_redirect_add(taking, TAKING);
-    mt_redirect_add(&mt_redirect_dlsym, 1);
     atomic_store(&state, MT_ATTACHED_NOW);
     return MT_ATTACH_DONE;
 }
@@ -123,10 +145,10 @@ mt_attach_result mt_attach_end(void) {
     if (mt_preload_state() == MT_PRELOAD_TRACING) {
         result = MT_ATTACH_PRELOADED;
     } else if (atomic_load(&state) == MT_ATTACHED_NOW) {
-        mt_redirect_remove(&mt_redirect_dlsym, 1);
+        giving_and_dlsym last = first_and_last();
         mt_redirect_remove(taking, TAKING);
         mt_tracer_pause();
-        mt_redirect_remove(giving, GIVING);
+        mt_redirect_remove(last.list, GIVING + 1);
         mt_reused_stop();
         mt_malloc_pass();
         atomic_store(&state, MT_ATTACHED_BEFORE);

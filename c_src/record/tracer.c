@@ -63,6 +63,10 @@ int mt_tracer_start(const mt_options *options) {
     return 0;
 }
 
+void mt_tracer_never_align(void) {
+    atomic_store(&tracer->never_aligns, true);
+}
+
 void mt_tracer_pause(void) {
     atomic_store(atomic_load(&tracer->on), false);
 }
@@ -243,6 +247,7 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
 
 /* Where everything is drawn, room would be wasted on every chunk and no free saved a look. */
 bool mt_tracer_aligns(void) {
+    if (atomic_load_explicit(&tracer->never_aligns, memory_order_relaxed)) return false;
     return !atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed) ||
            atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed) != 0;
 }

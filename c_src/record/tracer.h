@@ -48,6 +48,7 @@ typedef struct mt_tracer {
     _Atomic uint32_t depth, erlang_depth;
     atomic_flag thinning;
     atomic_bool looks_always; /* no chunk is counted as odd any more */
+    atomic_bool never_aligns; /* chunks that are drawn get no boundary */
     mt_options options;
     mt_sampler sampler;
     mt_chunks chunks;
@@ -98,6 +99,10 @@ static inline bool mt_tracer_may_know(const void *chunk) {
 
 /* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */
 int mt_tracer_start(const mt_options *options);
+
+/* Chunks that are drawn get no boundary from now on: for an allocator that has no memalign of
+ * its own. */
+void mt_tracer_never_align(void);
 
 /* Switches off and, with empty tables, on again, after a start. What was recorded can be read
  * meanwhile; a call that is under way may still record or end one. Not for hooks. */
