@@ -1,5 +1,7 @@
-# The same suite runs twice: in a BEAM that Mtrace is preloaded into (tests tagged :preloaded), and in
-# one that it is not (tests tagged :plain). Fixtures are built by their makefiles.
+# The same suite runs three times: in a BEAM that Mtrace is preloaded into (tests tagged :preloaded),
+# in one that it is not (tests tagged :plain), and, with MTRACE_TEST=attached, in one that it was
+# attached to afterwards: those of the first but what is about the start (tagged :from_start).
+# Fixtures are built by their makefiles.
 for dir <- ["nif", "programs"] do
   path = Path.join(__DIR__, dir)
 
@@ -9,5 +11,17 @@ for dir <- ["nif", "programs"] do
   end
 end
 
-other = if Mtrace.status().active == :preloaded, do: :plain, else: :preloaded
-ExUnit.start(exclude: [other], timeout: 300_000)
+exclude =
+  cond do
+    Mtrace.status().active == :preloaded ->
+      [:plain]
+
+    System.get_env("MTRACE_TEST") == "attached" ->
+      {:ok, %{active: :attached}} = Mtrace.attach()
+      [:plain, :from_start]
+
+    true ->
+      [:preloaded]
+  end
+
+ExUnit.start(exclude: exclude, timeout: 300_000)
