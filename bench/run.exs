@@ -20,6 +20,16 @@ defmodule Bench do
      ], []}
   end
 
+  # As sampling, but switched on while the program runs; for the programs of bench/ alone, which
+  # start no others.
+  def attached do
+    {"attached",
+     [
+       {"LD_PRELOAD", Path.join(@build, "attach.so")},
+       {"MTRACE_OBJECT", @object}
+     ], []}
+  end
+
   # heaptrack is run without its interpreter, which works in another process.
   def others do
     dir = Path.join(System.tmp_dir!(), "mtrace-bench")
@@ -56,6 +66,7 @@ defmodule Bench do
   end
 
   defp fits?({"valgrind's dhat", _, _}, name), do: name =~ "pair"
+  defp fits?({"attached", _, _}, name), do: name not in Enum.map(real(), &elem(&1, 0))
   defp fits?(_, _), do: true
 
   defp library?(name) do
@@ -167,7 +178,7 @@ defmodule Bench do
   def round2(x), do: :erlang.float_to_binary(x / 1, decimals: 2)
 
   def table(rounds, only) do
-    ways = [plain(), sampling(), exact() | others()] ++ dhat()
+    ways = [plain(), sampling(), attached(), exact() | others()] ++ dhat()
     names = tl(Enum.map(ways, &elem(&1, 0)))
 
     rows =
@@ -288,6 +299,7 @@ defmodule Bench do
     the median) of #{rounds} rounds in which all ways took turns, as a ratio to the same program
     without. The first column is the minimum without: for the programs of `bench/` nanoseconds per
     operation, for the others processor seconds in all.
+    *Attached* is sampling that was switched on after the start (`Mtrace.attach/1`).
     *Exact* records every chunk with its stack (`MTRACE_INTERVAL=0 MTRACE_SLOTS=524288`).
 
     #{Enum.join(table(rounds, nil), "\n")}

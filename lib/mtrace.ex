@@ -256,7 +256,7 @@ defmodule Mtrace do
   Raises `ArgumentError` if the options are no keyword list of `:only`.
 
   Takes some milliseconds on a dirty scheduler and stops nobody; costs as the preload does, and
-  about 2 ns more for each allocation.
+  about 1 ns more for each allocation.
 
       iex> {:ok, status} = Mtrace.attach()
       iex> status.active
