@@ -139,11 +139,11 @@ static void missed_frees(void) {
     void *(*allocate[])(size_t) = {malloc, valloc, pvalloc}; /* ours, from now on */
     for (size_t i = 0; i < 3; i++)
         for (int drawn = 0; drawn < 2; drawn++) {
-            core->configure(0, 10000, 32);
+            core->configure(0, 10000, 32, 8);
             void *p = keep(allocate[i](5000)), *q;
             CHECK(find(p) == 1);
             uint64_t before = count(MT_COUNT_missed_free);
-            core->configure(drawn ? 0 : MT_INTERVAL_MAX, 10000, 32);
+            core->configure(drawn ? 0 : MT_INTERVAL_MAX, 10000, 32, 8);
             copied_free(p);
             CHECK(find(p) == 1);
             q = keep(allocate[i](5000));
@@ -207,7 +207,7 @@ static void cycles(void) {
     for (int i = 0; i < rounds; i++) {
         attach();
         void *p = malloc(64);
-        core->configure(MT_ADAPTIVE, 10000, 32);
+        core->configure(MT_ADAPTIVE, 10000, 32, 8);
         free(p);
         detach();
     }
@@ -219,7 +219,7 @@ static void cycles(void) {
     /* Stacks and arenas have come; files are as before. */
     CHECK(strcmp(before.maps, after.maps) == 0);
     attach();
-    core->configure(0, 10000, 32);
+    core->configure(0, 10000, 32, 8);
     core->reset();
     uint64_t mallocs = count(MT_COUNT_malloc), frees = count(MT_COUNT_free);
     for (int i = 0; i < 1000; i++) free(keep(malloc(32)));
