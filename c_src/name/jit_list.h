@@ -21,7 +21,7 @@
 
 #include "jit_symfile.h"
 #include "memory.h"
-#include "peek.h"
+#include "record/peek.h"
 
 /* Copies the symfiles of all modules into the arena, newest first. 0, or -1 if there is no such
  * list or no memory. A module that came or went meanwhile may be missing. Not for hooks (system

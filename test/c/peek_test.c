@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "name/peek.h"
+#include "record/peek.h"
 
 /* Both ways, the second of which serves where the first is forbidden. */
 static void each_way(void (*run)(const mt_peek *peek)) {

@@ -5,8 +5,8 @@
  * What was copied may be torn or stale when other threads write it: believe nothing of it
  * unchecked. Not for hooks (a system call a copy). Any thread, each with its own mt_peek.
  */
-#ifndef MT_NAME_PEEK_H
-#define MT_NAME_PEEK_H
+#ifndef MT_RECORD_PEEK_H
+#define MT_RECORD_PEEK_H
 
 #include <stdbool.h>
 #include <stddef.h>
