@@ -18,6 +18,7 @@ typedef struct {
 
 static const option table[] = {
     {"MTRACE", "0 (off) or 1 (on)", 0, 1, MT_MODE_UNSET, 0, FIELD(mode)},
+    {"MTRACE_BEAM", "0 or 1", 0, 1, 1, 0, FIELD(beam)},
     {"MTRACE_CHILDREN", "0 or 1", 0, 1, 0, 0, FIELD(children)},
     {"MTRACE_DEPTH", "a number of frames from 2 to 64", 2, MT_DEPTH_MAX, MT_DEPTH, 0,
      FIELD(depth)},

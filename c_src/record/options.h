@@ -1,6 +1,7 @@
 /* options: every environment variable that the core reads, in one table.
  *
  *   MTRACE           0 switches tracing off, 1 switches it on in a program that is no BEAM
+ *   MTRACE_BEAM      0 leaves a BEAM's own allocator and callers alone: malloc alone is traced
  *   MTRACE_CHILDREN  1 leaves our entry of LD_PRELOAD to the programs that a BEAM starts
  *   MTRACE_INTERVAL  mean cost between two draws of the sampler in bytes, 0 to 2^44: then it
  *                    does not adapt; 0 draws everything
@@ -33,6 +34,7 @@ enum { MT_DEPTH_MAX = 64, MT_DEPTH = 32, MT_SLOTS = 4096, MT_BUDGET_PPM = 10000 
 
 typedef struct mt_options {
     uint64_t mode;         /* MTRACE: MT_MODE_* */
+    uint64_t beam;         /* MTRACE_BEAM: 0 or 1 */
     uint64_t children;     /* MTRACE_CHILDREN: 0 or 1 */
     uint64_t depth;        /* MTRACE_DEPTH */
     uint64_t erlang_depth; /* MTRACE_ERLANG_DEPTH */

@@ -38,6 +38,7 @@ static void defaults_stand_where_nothing_is_set(void **state) {
     (void)state;
     mt_options o = mt_options_read(get, complain);
     assert_int_equal(o.mode, MT_MODE_UNSET);
+    assert_int_equal(o.beam, 1);
     assert_int_equal(o.children, 0);
     assert_int_equal(o.depth, 32);
     assert_int_equal(o.slots, 4096);
@@ -61,6 +62,8 @@ static void values_within_bounds_are_taken(void **state) {
     assert_int_equal(mt_options_mode(get), MT_MODE_OFF);
     set("MTRACE", "1");
     assert_int_equal(mt_options_read(get, complain).mode, MT_MODE_ON);
+    set("MTRACE_BEAM", "0");
+    assert_int_equal(mt_options_read(get, complain).beam, 0);
     set("MTRACE_CHILDREN", "1");
     assert_int_equal(mt_options_read(get, complain).children, 1);
     assert_int_equal(complained, 0);
