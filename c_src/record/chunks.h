@@ -66,6 +66,7 @@ typedef struct mt_cell {
     _Atomic uint64_t pid;
     _Atomic uint32_t thread;
     _Atomic uint32_t site;
+    _Atomic uint32_t allocator;
 } __attribute__((aligned(64))) mt_cell;
 
 typedef struct mt_chunks {

@@ -20,12 +20,12 @@
 enum { MT_ERLANG_DEPTH_MAX = 16, MT_ERLANG_DEPTH = 8 };
 
 typedef enum mt_allocator {
-    MT_ALLOCATOR_MALLOC, /* and all of its family */
-    MT_ALLOCATOR_ENIF,
-    MT_ALLOCATOR_BINARY,
-    MT_ALLOCATOR_RESOURCE,
-    MT_ALLOCATOR_ENV,
-    MT_ALLOCATOR_DRIVER,
+    MT_ALLOCATOR_MALLOC,   /* the malloc family */
+    MT_ALLOCATOR_ENIF,     /* enif_alloc */
+    MT_ALLOCATOR_BINARY,   /* enif_alloc_binary: until it is given to the VM */
+    MT_ALLOCATOR_RESOURCE, /* enif_alloc_resource: until its destructor has run */
+    MT_ALLOCATOR_ENV,      /* enif_alloc_env: the environment itself, not its terms */
+    MT_ALLOCATOR_DRIVER,   /* driver_alloc, driver_alloc_binary */
     MT_ALLOCATORS
 } mt_allocator;
 

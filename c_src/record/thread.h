@@ -37,7 +37,8 @@
 #include "sampler.h"
 #include "walk.h"
 
-/* Counters: the calls of the malloc family, then what became of the allocations. */
+/* Counters: the calls of the malloc family, those of the VM's (tracer.c goes by their order),
+ * then what became of the allocations. */
 #define MT_COUNTS(X)                                                                           \
     X(malloc)                                                                                  \
     X(calloc)                                                                                  \
@@ -54,6 +55,23 @@
     X(malloc_usable_size)                                                                      \
     X(strdup)                                                                                  \
     X(strndup)                                                                                 \
+    X(enif_alloc)                                                                              \
+    X(enif_realloc)                                                                            \
+    X(enif_free)                                                                               \
+    X(enif_alloc_binary)                                                                       \
+    X(enif_realloc_binary)                                                                     \
+    X(enif_term_to_binary)                                                                     \
+    X(enif_release_binary)                                                                     \
+    X(enif_make_binary)                                                                        \
+    X(enif_alloc_resource)                                                                     \
+    X(enif_alloc_env)                                                                          \
+    X(enif_free_env)                                                                           \
+    X(driver_alloc)                                                                            \
+    X(driver_realloc)                                                                          \
+    X(driver_free)                                                                             \
+    X(driver_alloc_binary)                                                                     \
+    X(driver_realloc_binary)                                                                   \
+    X(driver_free_binary)                                                                      \
     X(recorded)    /* put into the table */                                                    \
     X(ignored)     /* drawn, but not put into the table: no cell, no site, no block */         \
     X(thinned)     /* taken out of the table again to make room */                             \

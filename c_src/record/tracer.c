@@ -82,8 +82,9 @@ void mt_tracer_stop(void) {
     mt_tls_mine.block = NULL;
 }
 
-static bool is_odd(uint64_t address) {
-    return (address & MT_ODD_BITS) != 0;
+/* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
+static bool is_odd(const mt_chunk *chunk) {
+    return chunk->allocator == MT_ALLOCATOR_MALLOC && (chunk->address & MT_ODD_BITS) != 0;
 }
 
 /* Where everything was ever recorded, each free looks for good: most chunks were odd. */
@@ -101,7 +102,7 @@ static void count_odd(int64_t step) {
 static void account_end(const mt_chunk *chunk) {
     mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
     mt_sites_drop(&tracer->sites, chunk->site);
-    if (is_odd(chunk->address)) count_odd(-1);
+    if (is_odd(chunk)) count_odd(-1);
 }
 
 static void end(int32_t cell, const mt_chunk *chunk) {
@@ -180,7 +181,7 @@ static bool put(int32_t site, const mt_chunk *chunk) {
         full.weight = (uint64_t)(MT_WEIGHT_ONE / (full.p * open / sets) + 0.5);
         mt_real_leave(saved);
     }
-    if (is_odd(full.address)) count_odd(1);
+    if (is_odd(&full)) count_odd(1);
     mt_sites_live(&tracer->sites, full.site, 1, full.weight, full.size);
     mt_chunks_publish(&tracer->chunks, cell, &full);
     return true;
@@ -203,7 +204,7 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false;
     if (site >= 0) {
-        mt_sites_allocated(&tracer->sites, (uint32_t)site, p, size);
+        mt_sites_allocated(&tracer->sites, (uint32_t)site, draw->p, size);
         recorded = put(site, &record);
         if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
     }
@@ -223,6 +224,35 @@ static bool holds(volatile uintptr_t *guard, const mt_thread *block, uintptr_t s
     return false;
 }
 
+/* By the order of the counters. */
+static mt_allocator allocator_of(mt_count which) {
+    if (which < MT_COUNT_enif_alloc) return MT_ALLOCATOR_MALLOC;
+    if (which < MT_COUNT_enif_alloc_binary) return MT_ALLOCATOR_ENIF;
+    if (which < MT_COUNT_enif_alloc_resource) return MT_ALLOCATOR_BINARY;
+    if (which < MT_COUNT_enif_alloc_env) return MT_ALLOCATOR_RESOURCE;
+    return which < MT_COUNT_driver_alloc ? MT_ALLOCATOR_ENV : MT_ALLOCATOR_DRIVER;
+}
+
+mt_inner mt_tracer_enter_allocator(void) {
+    mt_thread *block = mt_tls_mine.block;
+    mt_inner inner = {.block = block};
+    mt_tls_mine.quiet++;
+    if (!block) return inner;
+    inner.left = atomic_load_explicit(&block->credit.left, memory_order_relaxed);
+    atomic_store_explicit(&block->credit.left, UINT64_MAX, memory_order_relaxed);
+    return inner;
+}
+
+/* What was set aside is void if a reset took it away meanwhile: that begins a new epoch. */
+void mt_tracer_leave_allocator(mt_inner inner) {
+    mt_tls_mine.quiet--;
+    if (!inner.block) return;
+    bool same = inner.block->credit.epoch ==
+                atomic_load_explicit(&tracer->sampler.epoch, memory_order_relaxed);
+    atomic_store_explicit(&inner.block->credit.left, same ? inner.left : 0,
+                          memory_order_relaxed);
+}
+
 bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
     mt_thread *block = mt_thread_mine();
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
@@ -240,7 +270,7 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         if (!drawn) return false;
     }
     draw->begin_ns = mt_tracer_now();
-    draw->allocator = MT_ALLOCATOR_MALLOC;
+    draw->allocator = allocator_of(which);
     mt_tls_mine.guard_sp = sp;
     return true;
 }

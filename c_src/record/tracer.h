@@ -17,7 +17,8 @@
  * touching more than the program asked for, so that a free need not look for any other: of 32
  * ordinary chunks one lies on such a boundary. Recorded chunks that do not (a realloc never
  * moves a chunk for our sake) are counted as odd, and while there are odd ones in the table
- * each free looks.
+ * each free looks. Chunks of the VM's own are not among them: free never meets one that is
+ * recorded, and the functions that do always look.
  *
  * Ownership: the tracer owns both tables; they are mapped once and never unmapped.
  */
@@ -30,6 +31,7 @@
 #include <stdint.h>
 
 #include "chunks.h"
+#include "context.h"
 #include "options.h"
 #include "sampler.h"
 #include "sites.h"
@@ -68,8 +70,14 @@ extern mt_tracer mt_tracer_state __attribute__((visibility("hidden")));
 typedef struct mt_draw {
     double p;
     uint64_t begin_ns;
-    mt_allocator allocator; /* malloc's, until somebody says otherwise */
+    mt_allocator allocator; /* by what was called */
 } mt_draw;
+
+/* A thread's credit while the VM's allocator works. */
+typedef struct mt_inner {
+    mt_thread *block;
+    uint64_t left;
+} mt_inner;
 
 /* A record that realloc holds while the allocator works. */
 typedef struct mt_held {
@@ -131,6 +139,13 @@ void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
  * block's. The guard is up. False: ignored. */
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
                             void *const *stack, uint32_t frames, uint64_t now_ns);
+
+/* Around a call of the VM's allocator for a chunk that is ours to record or not: what it
+ * allocates for it (under +Mea min enif_alloc is a malloc) is counted as a call, but neither
+ * drawn nor taken from the credit, which would make the next draw likelier than it says. Nests;
+ * some 2 ns. */
+mt_inner mt_tracer_enter_allocator(void);
+void mt_tracer_leave_allocator(mt_inner inner);
 
 /* Ends the record of a chunk that is about to be freed, and says whether there was one; NULL is
  * allowed. */

@@ -63,14 +63,14 @@ static void give_slot(uint32_t slot) {
 static block allocate(int site, uint32_t size) {
     block b = {take_slot(), size, site};
     mt_thread *t = sim.thread[sim.turn++ % sim.threads];
-    double p;
+    mt_draw draw = {.begin_ns = 1};
     sim.truth[site].live++;
     sim.truth[site].bytes += size;
     sim.truth[site].allocated++;
     if (mt_sampler_passes(&t->credit, size)) return b;
-    if (!mt_sampler_draw(&mt_tracer_state.sampler, &t->credit, size, &p)) return b;
+    if (!mt_sampler_draw(&mt_tracer_state.sampler, &t->credit, size, &draw.p)) return b;
     void *stack[] = {(void *)(uintptr_t)(1000 + site), (void *)2000, (void *)3000};
-    mt_tracer_record_stack(t, (void *)(uintptr_t)address_of(b.slot), size, p, stack, 3, 1);
+    mt_tracer_record_stack(t, (void *)(uintptr_t)address_of(b.slot), size, &draw, stack, 3);
     return b;
 }
 
