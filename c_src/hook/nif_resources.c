@@ -128,6 +128,7 @@ void mt_nif_resources_stop(void) {
     mt_nif_tables_remove(redirections, N);
     for (uint32_t i = 0; i < TYPES; i++) atomic_store(&types[i], 0);
     atomic_store(&full, false);
+    atomic_store(&without, false);
 }
 
 static void never_called(ErlNifEnv *env, void *resource) {

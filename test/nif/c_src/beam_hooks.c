@@ -1,0 +1,175 @@
+/* The core's hooks of the BEAM in a NIF library of their own, without those of malloc: what
+ * they record and whom they find calling can be asked. Fixtures call probe(), whose address
+ * they are given, where they want to be seen. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "hook/erlang_stack.h"
+#include "hook/nif_calls.h"
+#include "hook/nif_loaded.h"
+#include "hook/nif_memory.h"
+#include "hook/nif_resources.h"
+#include "hook/nif_tables.h"
+#include "hook/thunks.h"
+#include "name/jit.h"
+#include "name/mfa.h"
+#include "record/tracer.h"
+
+typedef ERL_NIF_TERM term;
+
+static mt_context seen;
+
+static void probe(void) {
+    mt_context_reader *read = atomic_load(&mt_context_read);
+    memset(&seen, 0, sizeof seen);
+    if (read) read(&seen, 16);
+}
+
+static term text_or_nil(ErlNifEnv *env, const char *text) {
+    return text ? enif_make_string(env, text, ERL_NIF_LATIN1) : enif_make_atom(env, "nil");
+}
+
+static term start(ErlNifEnv *env, int argc, const term argv[]) {
+    mt_options options = {
+        .depth = 32, .slots = 4096, .interval = 0, .budget_ppm = 1000000, .beam = 1};
+    static bool begun;
+    (void)argc, (void)argv;
+    if (!begun && mt_tracer_start(&options) != 0) return enif_make_badarg(env);
+    begun = true;
+    mt_tracer_reset();
+    mt_nif_resources_calibrate();
+    bool good = mt_redirect_add(&mt_redirect_dlsym, 1) == 0 && mt_nif_memory_start() == 0 &&
+                mt_nif_calls_start(true) == 0;
+    mt_nif_tables_look();
+    return enif_make_atom(env, good ? "ok" : "error");
+}
+
+static term stop(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    mt_nif_loaded_undo();
+    mt_nif_calls_stop();
+    mt_nif_memory_stop();
+    mt_redirect_remove(&mt_redirect_dlsym, 1);
+    return enif_make_atom(env, "ok");
+}
+
+/* Wraps what was loaded before; {functions, wrapped, left}. */
+static term wrap_loaded(ErlNifEnv *env, int argc, const term argv[]) {
+    mt_jit jit = {0};
+    mt_nif_loaded result;
+    static mt_mfa mfa;
+    (void)argc, (void)argv;
+    if (mt_jit_read(&jit) != 0 || mt_nif_loaded_begin() != 0)
+        return enif_make_atom(env, "none");
+    for (uint32_t i = 0; i < jit.n; i++) {
+        if (!mt_mfa_split(jit.range[i].name, &mfa)) continue;
+        mt_nif_code code = {jit.range[i].lo, jit.range[i].hi, mfa.module, mfa.function,
+                            mfa.arity};
+        mt_nif_loaded_see(&code);
+    }
+    mt_nif_loaded_end(&result);
+    mt_jit_empty(&jit);
+    return enif_make_tuple3(env, enif_make_uint(env, result.functions),
+                            enif_make_uint(env, result.wrapped),
+                            enif_make_uint(env, result.left));
+}
+
+static term calibrate(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    return enif_make_atom(env, mt_erlang_stack_calibrate(env) ? "true" : "false");
+}
+
+static term lacks(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    return enif_make_list3(env, text_or_nil(env, mt_nif_calls_lacks()),
+                           text_or_nil(env, mt_nif_resources_lacks()),
+                           text_or_nil(env, mt_erlang_stack_lacks()));
+}
+
+/* [{address, size, allocator}] */
+static term live(ErlNifEnv *env, int argc, const term argv[]) {
+    static const char *const names[] = {"malloc",   "enif", "binary",
+                                        "resource", "env",  "driver"};
+    term list = enif_make_list(env, 0);
+    mt_chunk chunk;
+    (void)argc, (void)argv;
+    for (int32_t i = 0; i < mt_chunks_slots(&mt_tracer_state.chunks); i++)
+        if (mt_chunks_peek(&mt_tracer_state.chunks, i, &chunk))
+            list = enif_make_list_cell(
+                env,
+                enif_make_tuple3(env, enif_make_uint64(env, chunk.address),
+                                 enif_make_uint64(env, chunk.size),
+                                 enif_make_atom(env, names[chunk.allocator])),
+                list);
+    return list;
+}
+
+static term count(ErlNifEnv *env, int argc, const term argv[]) {
+    static const char *const names[] = {
+#define X(name) #name,
+        MT_COUNTS(X)
+#undef X
+    };
+    uint64_t total[MT_COUNT_N];
+    char wanted[64];
+    (void)argc;
+    mt_thread_sum(total);
+    if (enif_get_atom(env, argv[0], wanted, sizeof wanted, ERL_NIF_LATIN1))
+        for (int i = 0; i < MT_COUNT_N; i++)
+            if (strcmp(names[i], wanted) == 0) return enif_make_uint64(env, total[i]);
+    return enif_make_badarg(env);
+}
+
+static term probe_address(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    return enif_make_uint64(env, (uintptr_t)probe);
+}
+
+static term probe_cost(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    probe();
+    return enif_make_uint(env, seen.erlang_frames);
+}
+
+/* {kind, module, function, arity, pid | nil, [name of an Erlang frame]} as last probed. */
+static term context(ErlNifEnv *env, int argc, const term argv[]) {
+    static const char *const kinds[] = {"none", "thread", "nif", "load", "destructor"};
+    const mt_caller nobody = {"", "", 0, MT_CALLER_NONE}, *caller = mt_callers_get(seen.caller);
+    mt_context copy = seen;
+    mt_jit jit = {0};
+    mt_erlang found;
+    term frames = enif_make_list(env, 0);
+    (void)argc, (void)argv;
+    if (!caller) caller = &nobody;
+    mt_jit_read(&jit);
+    for (uint32_t i = copy.erlang_frames; i-- > 0;) {
+        bool known = mt_jit_find(&jit, copy.erlang[i] - 1, &found);
+        frames = enif_make_list_cell(env, text_or_nil(env, known ? found.name : NULL), frames);
+    }
+    mt_jit_empty(&jit);
+    return enif_make_tuple6(
+        env, enif_make_atom(env, kinds[caller->kind]), enif_make_atom(env, caller->module),
+        enif_make_atom(env, caller->function), enif_make_uint(env, caller->arity),
+        copy.pid ? (term)copy.pid : enif_make_atom(env, "nil"), frames);
+}
+
+static int load(ErlNifEnv *env, void **data, term info) {
+    (void)data, (void)info;
+    mt_nif_resources_probe(env);
+    return 0;
+}
+
+static ErlNifFunc functions[] = {
+    {"start", 0, start, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"stop", 0, stop, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"wrap_loaded", 0, wrap_loaded, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"calibrate", 0, calibrate, 0},
+    {"lacks", 0, lacks, 0},
+    {"live", 0, live, 0},
+    {"count", 1, count, 0},
+    {"probe_address", 0, probe_address, 0},
+    {"probe_cost", 0, probe_cost, 0},
+    {"context", 0, context, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+};
+
+ERL_NIF_INIT(Elixir.Mtrace.Test.BeamHooks, functions, load, NULL, NULL, NULL)
