@@ -46,6 +46,7 @@ static struct {
 static uint32_t dones;
 
 static run *now;
+static mt_nif_loaded last;
 
 static int note_library(struct dl_phdr_info *info, size_t size, void *context) {
     run *r = context;
@@ -163,11 +164,21 @@ void mt_nif_loaded_end(mt_nif_loaded *result) {
     for (uint32_t i = 0; i < r->functions; i++)
         if (r->wanted[i].wrapped) r->result.wrapped++;
         else if (r->wanted[i].found) r->result.left++;
-    *result = r->result;
+    *result = last = r->result;
     for (uint32_t i = 0; i < r->libraries; i++)
         if (r->library[i].handle) dlclose(r->library[i].handle);
     mt_peek_close(&r->peek);
     munmap(r, sizeof *r);
+}
+
+const char *mt_nif_loaded_lacks(void) {
+    if (last.left)
+        return "some NIFs that were loaded before Mtrace came are not known as callers: their code "
+               "does not look as expected, or cannot be written";
+    if (last.functions && !last.wrapped)
+        return "NIFs that were loaded before Mtrace came are not known as callers: this VM does "
+               "not tell where their code is";
+    return NULL;
 }
 
 /* Code that is gone has another word there, or none. */

@@ -45,6 +45,9 @@ void mt_nif_loaded_see(const mt_nif_code *code);
  * the VM does not list (no JIT). */
 void mt_nif_loaded_end(mt_nif_loaded *result);
 
+/* NULL, or a sentence about the last run: whose callers are not known. */
+const char *mt_nif_loaded_lacks(void);
+
 /* Gives each word its function back, where ours still stands. */
 void mt_nif_loaded_undo(void);
 

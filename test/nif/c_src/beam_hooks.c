@@ -7,10 +7,8 @@
 #include "hook/erlang_stack.h"
 #include "hook/nif_calls.h"
 #include "hook/nif_loaded.h"
-#include "hook/nif_memory.h"
 #include "hook/nif_resources.h"
-#include "hook/nif_tables.h"
-#include "hook/thunks.h"
+#include "hook/vm.h"
 #include "name/jit.h"
 #include "name/mfa.h"
 #include "record/tracer.h"
@@ -37,19 +35,12 @@ static term start(ErlNifEnv *env, int argc, const term argv[]) {
     if (!begun && mt_tracer_start(&options) != 0) return enif_make_badarg(env);
     begun = true;
     mt_tracer_reset();
-    mt_nif_resources_calibrate();
-    bool good = mt_redirect_add(&mt_redirect_dlsym, 1) == 0 && mt_nif_memory_start() == 0 &&
-                mt_nif_calls_start(true) == 0;
-    mt_nif_tables_look();
-    return enif_make_atom(env, good ? "ok" : "error");
+    return enif_make_atom(env, mt_vm_start(true) == 0 ? "ok" : "error");
 }
 
 static term stop(ErlNifEnv *env, int argc, const term argv[]) {
     (void)argc, (void)argv;
-    mt_nif_loaded_undo();
-    mt_nif_calls_stop();
-    mt_nif_memory_stop();
-    mt_redirect_remove(&mt_redirect_dlsym, 1);
+    mt_vm_stop();
     return enif_make_atom(env, "ok");
 }
 
@@ -155,7 +146,7 @@ static term context(ErlNifEnv *env, int argc, const term argv[]) {
 
 static int load(ErlNifEnv *env, void **data, term info) {
     (void)data, (void)info;
-    mt_nif_resources_probe(env);
+    mt_vm_load(env);
     return 0;
 }
 
