@@ -13,6 +13,7 @@
 #include "record/tracer.h"
 #include "redirect.h"
 #include "reused.h"
+#include "vm.h"
 
 MT_OWN_OF(malloc);
 MT_OWN_OF(calloc);
@@ -70,6 +71,8 @@ static giving_and_dlsym first_and_last(void) {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(mt_attached) state = MT_ATTACHED_NEVER;
 
+static unsigned parts; /* under the lock */
+
 mt_attached mt_attach_state(void) {
     return atomic_load(&state);
 }
@@ -107,8 +110,6 @@ static void *object_of(const char *function) {
 
 /* What is behind our hooks must be known, and the tables mapped, before the first is called. */
 static mt_attach_result begin(void) {
-    mt_attach_result may = may_attach();
-    if (may != MT_ATTACH_DONE) return may;
     if (atomic_load(&state) == MT_ATTACHED_NEVER) {
         mt_redirect_find(giving, GIVING);
         mt_redirect_find(taking, TAKING);
@@ -123,16 +124,27 @@ static mt_attach_result begin(void) {
     mt_malloc_trace();
     giving_and_dlsym first = first_and_last();
     mt_redirect_add(first.list, GIVING + 1);
-    mt_redirect_add(taking, TAKING);
     atomic_store(&state, MT_ATTACHED_NOW);
     return MT_ATTACH_DONE;
 }
 
-mt_attach_result mt_attach(unsigned parts) {
+/* The giving ones are there for any part: they tell of what is unloaded, too. */
+static mt_attach_result add(unsigned wanted) {
+    mt_attach_result may = may_attach();
+    if (may != MT_ATTACH_DONE) return may;
+    if (atomic_load(&state) != MT_ATTACHED_NOW) may = begin();
+    if (may != MT_ATTACH_DONE) return may;
+    if (wanted & ~parts & MT_ATTACH_MALLOC) mt_redirect_add(taking, TAKING);
+    if (wanted & ~parts & MT_ATTACH_BEAM && mt_tracer_state.options.beam) mt_vm_start(true);
+    parts |= wanted;
+    return may;
+}
+
+mt_attach_result mt_attach(unsigned wanted) {
     mt_attach_result result = MT_ATTACH_DONE;
     pthread_mutex_lock(&lock);
     mt_tls_mine.quiet++;
-    if (atomic_load(&state) != MT_ATTACHED_NOW && parts & MT_ATTACH_MALLOC) result = begin();
+    if (wanted & ~parts) result = add(wanted);
     mt_tls_mine.quiet--;
     pthread_mutex_unlock(&lock);
     return result;
@@ -146,16 +158,25 @@ mt_attach_result mt_attach_end(void) {
         result = MT_ATTACH_PRELOADED;
     } else if (atomic_load(&state) == MT_ATTACHED_NOW) {
         giving_and_dlsym last = first_and_last();
+        mt_vm_stop();
         mt_redirect_remove(taking, TAKING);
         mt_tracer_pause();
         mt_redirect_remove(last.list, GIVING + 1);
         mt_reused_stop();
         mt_malloc_pass();
         atomic_store(&state, MT_ATTACHED_BEFORE);
+        parts = 0;
     }
     mt_tls_mine.quiet--;
     pthread_mutex_unlock(&lock);
     return result;
+}
+
+unsigned mt_attach_parts(void) {
+    pthread_mutex_lock(&lock);
+    unsigned now = parts;
+    pthread_mutex_unlock(&lock);
+    return now;
 }
 
 void mt_attach_look(void) {

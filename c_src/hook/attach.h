@@ -36,7 +36,7 @@ typedef enum mt_attach_result {
 } mt_attach_result;
 
 /* What can be attached to: bits. */
-enum { MT_ATTACH_MALLOC = 1, MT_ATTACH_PARTS = 1 /* all of them */ };
+enum { MT_ATTACH_MALLOC = 1, MT_ATTACH_BEAM = 2 /* see vm.h */, MT_ATTACH_PARTS = 3 };
 
 /* Attaches to `parts`, those that are not yet. Attached already: nothing is done. */
 mt_attach_result mt_attach(unsigned parts);
@@ -44,8 +44,9 @@ mt_attach_result mt_attach(unsigned parts);
 /* Detaches from all. Not attached: nothing is done; PRELOADED: it stays. */
 mt_attach_result mt_attach_end(void);
 
-/* Any thread. */
+/* Any thread. The second: the parts that are attached to now. */
 mt_attached mt_attach_state(void);
+unsigned mt_attach_parts(void);
 
 /* For whoever is asked about the process, and has a moment: has a look at objects that were
  * loaded since, if it is attached. */

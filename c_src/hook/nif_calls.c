@@ -238,11 +238,16 @@ static const mt_redirection redirections[] = {
 static void read_context(mt_context *out, uint32_t erlang_depth) {
     const mt_call *call = mt_nif_calls_mine;
     ErlNifPid self;
+    int type = enif_thread_type();
     out->caller = out->erlang_frames = 0;
     out->pid = 0;
+    out->thread = type == ERL_NIF_THR_NORMAL_SCHEDULER      ? MT_THREAD_NORMAL
+                  : type == ERL_NIF_THR_DIRTY_CPU_SCHEDULER ? MT_THREAD_DIRTY_CPU
+                  : type == ERL_NIF_THR_DIRTY_IO_SCHEDULER  ? MT_THREAD_DIRTY_IO
+                                                            : MT_THREAD_OTHER;
     if (!call) {
         if (atomic_load_explicit(&scheduling, memory_order_relaxed) &&
-            enif_thread_type() == ERL_NIF_THR_UNDEFINED)
+            type == ERL_NIF_THR_UNDEFINED)
             out->caller = MT_CALLERS_THREAD;
         return;
     }

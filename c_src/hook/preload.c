@@ -20,6 +20,7 @@
 #include "next.h"
 #include "record/options.h"
 #include "record/tracer.h"
+#include "vm.h"
 
 extern void *enif_alloc(size_t size) __attribute__((weak));
 
@@ -142,5 +143,6 @@ __attribute__((constructor)) static void begin(void) {
     mt_next_start();
     mt_preload decided = decide();
     if (decided != MT_PRELOAD_TRACING) mt_malloc_pass();
+    else if (mt_tracer_state.options.beam) mt_vm_start(false);
     atomic_store(&state, decided);
 }

@@ -59,7 +59,6 @@ static void read_fields(const mt_cell *cell, uint64_t tag, mt_chunk *chunk) {
     chunk->pid = load(&cell->pid);
     chunk->thread = atomic_load_explicit(&cell->thread, memory_order_relaxed);
     chunk->site = atomic_load_explicit(&cell->site, memory_order_relaxed);
-    chunk->allocator = atomic_load_explicit(&cell->allocator, memory_order_relaxed);
 }
 
 /* The fence orders these stores after whatever took the cell out of LIVE. */
@@ -72,7 +71,6 @@ static void write_fields(mt_cell *cell, const mt_chunk *chunk) {
     atomic_store_explicit(&cell->pid, chunk->pid, memory_order_relaxed);
     atomic_store_explicit(&cell->thread, chunk->thread, memory_order_relaxed);
     atomic_store_explicit(&cell->site, chunk->site, memory_order_relaxed);
-    atomic_store_explicit(&cell->allocator, chunk->allocator, memory_order_relaxed);
 }
 
 int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {

@@ -50,12 +50,13 @@ typedef struct mt_chunk {
     uint64_t weight;  /* how many chunks it stands for, in units of 1 / MT_WEIGHT_ONE:
                          1 / (p * share of the sets that had room) */
     uint64_t pid;     /* of the Erlang process that it was allocated for; 0: none */
-    uint32_t thread;  /* the thread's number, and its kind: see below */
+    uint32_t thread;  /* the thread's number and kind, and the allocator: see below */
     uint32_t site;    /* a row of sites; the record holds one reference to it */
 } mt_chunk;
 
-/* The kernel's number of a thread has at most 22 bits. */
-enum { MT_CHUNK_TID = (1 << 24) - 1, MT_CHUNK_KIND_SHIFT = 24 };
+/* mt_chunk.thread: the kernel's number of the thread, which has at most 22 bits, its kind
+ * (mt_thread_kind), and the allocator (mt_allocator):  allocator 3 | kind 2 | tid 24 */
+enum { MT_CHUNK_TID = (1 << 24) - 1, MT_CHUNK_KIND_SHIFT = 24, MT_CHUNK_ALLOCATOR_SHIFT = 26 };
 
 typedef struct mt_cell {
     _Atomic uint64_t tag; /* version in the 16 highest bits, address, state in the 2 lowest */
@@ -66,7 +67,6 @@ typedef struct mt_cell {
     _Atomic uint64_t pid;
     _Atomic uint32_t thread;
     _Atomic uint32_t site;
-    _Atomic uint32_t allocator;
 } __attribute__((aligned(64))) mt_cell;
 
 typedef struct mt_chunks {

@@ -14,7 +14,6 @@
 #define MT_RECORD_CONTEXT_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { MT_ERLANG_DEPTH_MAX = 16, MT_ERLANG_DEPTH = 8 };
@@ -38,27 +37,17 @@ typedef enum mt_thread_kind {
 
 typedef struct mt_context {
     uint64_t pid;    /* of the Erlang process, as a term of the emulator; 0: none */
-    uint32_t caller; /* who was called from Erlang; 0: nobody */
+    uint32_t caller; /* a row of hook/callers; 0: nobody that is known */
     uint32_t erlang_frames;
     mt_thread_kind thread;
     uintptr_t erlang[MT_ERLANG_DEPTH_MAX]; /* return addresses, innermost first */
 } mt_context;
 
 /* Tells the calling thread's context, with at most `depth` Erlang frames. Called inside malloc,
- * for chunks that are recorded only; NULL where nobody can tell. */
+ * for chunks that are recorded only; NULL where nobody can tell. Set once, before what it tells
+ * is wanted, hence relaxed. */
 typedef void mt_context_reader(mt_context *context, uint32_t depth);
-extern _Atomic(mt_context_reader *) mt_context_read __attribute__((visibility("hidden")));
-
-/* What a caller is called; the strings live for ever. A module of NULL: not a function of
- * Erlang's, but what `function` says ("destructor"). */
-typedef struct mt_caller {
-    const char *module, *function;
-    uint32_t arity;
-} mt_caller;
-
-/* False for a caller that nobody knows. Not for hooks; NULL where there are no callers. */
-typedef bool mt_context_namer(uint32_t caller, mt_caller *found);
-extern _Atomic(mt_context_namer *) mt_context_name __attribute__((visibility("hidden")));
+extern mt_context_reader *_Atomic mt_context_read __attribute__((visibility("hidden")));
 
 static inline uint64_t mt_context_word(uint32_t caller, mt_allocator allocator, uint32_t native,
                                        uint32_t erlang) {

@@ -11,9 +11,6 @@
 
 mt_tracer mt_tracer_state = {.thinning = ATOMIC_FLAG_INIT, .odd = {MT_ODD_BITS}};
 
-_Atomic(mt_context_reader *) mt_context_read;
-_Atomic(mt_context_namer *) mt_context_name;
-
 #define tracer (&mt_tracer_state)
 
 uint64_t mt_tracer_now(void) {
@@ -84,7 +81,8 @@ void mt_tracer_stop(void) {
 
 /* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
 static bool is_odd(const mt_chunk *chunk) {
-    return chunk->allocator == MT_ALLOCATOR_MALLOC && (chunk->address & MT_ODD_BITS) != 0;
+    return chunk->thread >> MT_CHUNK_ALLOCATOR_SHIFT == MT_ALLOCATOR_MALLOC &&
+           (chunk->address & MT_ODD_BITS) != 0;
 }
 
 /* Where everything was ever recorded, each free looks for good: most chunks were odd. */
@@ -187,19 +185,20 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     return true;
 }
 
-static uint32_t thread_of(const mt_thread *block) {
-    return ((uint32_t)block->tid & MT_CHUNK_TID) | (uint32_t)block->context.thread
-                                                       << MT_CHUNK_KIND_SHIFT;
+static uint32_t thread_of(const mt_thread *block, mt_allocator allocator) {
+    return ((uint32_t)block->tid & MT_CHUNK_TID) |
+           (uint32_t)block->context.thread << MT_CHUNK_KIND_SHIFT |
+           (uint32_t)allocator << MT_CHUNK_ALLOCATOR_SHIFT;
 }
 
-bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
-                            void *const *stack, uint32_t frames, uint64_t now_ns) {
+bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt_draw *draw,
+                            void *const *stack, uint32_t frames) {
     mt_chunk record = {.address = (uintptr_t)chunk,
                        .size = size,
-                       .born_ns = now_ns,
-                       .p = p,
+                       .born_ns = draw->begin_ns,
+                       .p = draw->p,
                        .pid = block->context.pid,
-                       .thread = thread_of(block)};
+                       .thread = thread_of(block, draw->allocator)};
     end_missed(record.address);
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false;
@@ -294,7 +293,7 @@ static void charge(mt_credit *credit, uint64_t begin_ns) {
 static uint32_t complete(mt_thread *block, void **stack, uint32_t frames,
                          mt_allocator allocator) {
     mt_context *c = &block->context;
-    mt_context_reader *read = atomic_load_explicit(&mt_context_read, memory_order_acquire);
+    mt_context_reader *read = atomic_load_explicit(&mt_context_read, memory_order_relaxed);
     uint32_t erlang = 0;
     c->pid = 0;
     c->caller = c->erlang_frames = 0;
@@ -317,7 +316,7 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
         uint32_t words = complete(block, stack, frames, draw->allocator);
-        mt_tracer_record_stack(block, p, size, draw->p, stack, words, draw->begin_ns);
+        mt_tracer_record_stack(block, p, size, draw, stack, words);
         if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
             charge(&block->credit, draw->begin_ns);
     }

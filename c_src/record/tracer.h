@@ -137,8 +137,8 @@ void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
 
 /* The same for words that are known, a stack and its context; the rest of the context is the
  * block's. The guard is up. False: ignored. */
-bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, double p,
-                            void *const *stack, uint32_t frames, uint64_t now_ns);
+bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt_draw *draw,
+                            void *const *stack, uint32_t frames);
 
 /* Around a call of the VM's allocator for a chunk that is ours to record or not: what it
  * allocates for it (under +Mea min enif_alloc is a malloc) is counted as a call, but neither

@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "hook/erlang_stack.h"
 #include "hook/loader.h"
 #include "hook/next.h"
+#include "hook/vm.h"
 #include "record/tracer.h"
 
 /* Something is there to be asked about: it traces, or has traced. */
@@ -57,11 +59,6 @@ static uint32_t oldest(mt_record *records, uint32_t max) {
     return mt_snapshot_oldest(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
-static bool caller(uint32_t row, mt_caller *found) {
-    mt_context_namer *name = atomic_load(&mt_context_name);
-    return name && name(row, found);
-}
-
 /* Before anything is traced, or so early that nothing has been unloaded. */
 __attribute__((constructor)) static void listen(void) {
     mt_loader_unloading = mt_naming_unloading;
@@ -77,7 +74,10 @@ const mt_core mtrace_core = {
     .configure = mt_tracer_configure,
     .snapshot = snapshot,
     .oldest = oldest,
-    .caller = caller,
+    .caller = mt_callers_get,
+    .load = mt_vm_load,
+    .calibrate = mt_erlang_stack_calibrate,
+    .lacks = mt_vm_lacks,
     .names_begin = mt_naming_begin,
     .names_end = mt_naming_end,
     .attach = mt_attach,

@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #include "hook/attach.h"
+#include "enif.h"
+#include "hook/callers.h"
 #include "hook/preload.h"
 #include "hook/redirect.h"
 #include "record/thread.h"
@@ -63,8 +65,11 @@ typedef struct mt_core {
     /* See snapshot.h. */
     uint32_t (*snapshot)(mt_record *records, uint32_t max);
     uint32_t (*oldest)(mt_record *records, uint32_t max);
-    /* See context.h. */
-    mt_context_namer *caller;
+    /* See callers.h and vm.h. */
+    const mt_caller *(*caller)(uint32_t row);
+    void (*load)(ErlNifEnv *env);
+    bool (*calibrate)(ErlNifEnv *env);
+    const char *(*lacks)(unsigned i);
     /* See naming.h. */
     int (*names_begin)(const mt_record *records, uint32_t n, unsigned what, mt_named *named,
                        const mt_name *const **names, uint32_t *count);

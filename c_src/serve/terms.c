@@ -111,17 +111,16 @@ static mt_term chunk_term(ErlNifEnv *env, const mt_record *r, uint32_t stack, ui
                             thread_kind(env, r->chunk.thread));
 }
 
-static mt_term caller_term(ErlNifEnv *env, uint32_t row, mt_context_namer *find) {
-    mt_caller caller;
-    if (row == 0 || !find(row, &caller)) return nil(env);
-    if (!caller.module) return enif_make_atom(env, caller.function);
-    return enif_make_tuple3(env, mt_terms_text(env, caller.module),
-                            mt_terms_text(env, caller.function),
-                            enif_make_uint(env, caller.arity));
+static mt_term caller_term(ErlNifEnv *env, const mt_caller *caller) {
+    static const char *const kinds[] = {"none", "thread", "nif", "load", "destructor"};
+    if (!caller || caller->kind == MT_CALLER_NONE) return nil(env);
+    return enif_make_tuple4(
+        env, enif_make_atom(env, kinds[caller->kind]), mt_terms_text(env, caller->module),
+        mt_terms_text(env, caller->function), enif_make_uint(env, caller->arity));
 }
 
 static mt_term stack_term(ErlNifEnv *env, const mt_record *r, const mt_named *named,
-                          mt_context_namer *caller) {
+                          mt_caller_of *caller) {
     static const char *const allocators[] = {"malloc",   "enif", "binary",
                                              "resource", "env",  "driver"};
     mt_term index[MT_FRAMES_MAX];
@@ -131,7 +130,7 @@ static mt_term stack_term(ErlNifEnv *env, const mt_record *r, const mt_named *na
     enum { HEAD = 3, SUMS = sizeof sums / sizeof *sums };
     mt_term stack[HEAD + SUMS] = {enif_make_list_from_array(env, index, r->frames),
                                   enif_make_atom(env, allocators[r->allocator]),
-                                  caller_term(env, r->caller, caller)};
+                                  caller_term(env, caller(r->caller))};
     for (int i = 0; i < SUMS; i++) stack[HEAD + i] = enif_make_double(env, sums[i]);
     return enif_make_tuple_from_array(env, stack, HEAD + SUMS);
 }
@@ -153,7 +152,7 @@ static int by_stack(const void *a, const void *b) {
     return memcmp(x->named->name, y->named->name, r->frames * sizeof *x->named->name);
 }
 
-static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, mt_context_namer *caller,
+static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, mt_caller_of *caller,
                         uint64_t now_ns, mt_term *stacks) {
     mt_term chunks = enif_make_list(env, 0);
     uint32_t count = 0;
@@ -169,7 +168,7 @@ static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, mt_context_nam
 
 mt_term mt_terms_snapshot(ErlNifEnv *env, const mt_record *records, const mt_named *named,
                           uint32_t n, const mt_name *const *names, uint32_t count,
-                          mt_context_namer *caller, uint64_t now_ns) {
+                          mt_caller_of *caller, uint64_t now_ns) {
     uint32_t most = n > count ? n : count;
     mt_term *room = mt_memory_map(most * sizeof *room);
     pair *sorted = mt_memory_map(n * sizeof *sorted);

@@ -9,7 +9,7 @@
  *             AllocatedBytes, AllocatedVariance, AllocatedBytesVariance}: floats, the sums of a
  *             row of sites; a stack may have two rows, and two stacks one row
  *   Allocator malloc | enif | binary | resource | env | driver
- *   Caller    {Module, Function, Arity} | nil | an atom for what is no function of Erlang's
+ *   Caller    {nif | load | destructor | thread, Module, Function, Arity} | nil: see callers.h
  *   Names     a tuple of {Address, Offset, Library | nil, [Frame]}; indices count from 0
  *   Frame     {Symbol | {Module, Function, Arity} | nil, File | nil, Line | nil, Inlined}
  *
@@ -19,8 +19,11 @@
 #define MT_SERVE_TERMS_H
 
 #include "enif.h"
+#include "hook/callers.h"
 #include "naming.h"
 #include "snapshot.h"
+
+typedef const mt_caller *mt_caller_of(uint32_t row);
 
 /* A binary; NULL is nil. */
 mt_term mt_terms_text(ErlNifEnv *env, const char *text);
@@ -32,6 +35,6 @@ mt_term mt_terms_olds(ErlNifEnv *env, const mt_record *records, const mt_named *
 /* The snapshot, or the atom no_memory. */
 mt_term mt_terms_snapshot(ErlNifEnv *env, const mt_record *records, const mt_named *named,
                           uint32_t n, const mt_name *const *names, uint32_t count,
-                          mt_context_namer *caller, uint64_t now_ns);
+                          mt_caller_of *caller, uint64_t now_ns);
 
 #endif

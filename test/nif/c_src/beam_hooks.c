@@ -77,6 +77,13 @@ static term lacks(ErlNifEnv *env, int argc, const term argv[]) {
                            text_or_nil(env, mt_erlang_stack_lacks()));
 }
 
+/* The last word of a site's key. */
+static mt_allocator allocator_of(uint32_t site) {
+    uintptr_t key[MT_KEY_MAX];
+    uint32_t n = mt_sites_copy(&mt_tracer_state.sites, site, key, MT_KEY_MAX);
+    return n ? mt_context_allocator(key[n - 1]) : MT_ALLOCATOR_MALLOC;
+}
+
 /* [{address, size, allocator}] */
 static term live(ErlNifEnv *env, int argc, const term argv[]) {
     static const char *const names[] = {"malloc",   "enif", "binary",
@@ -90,7 +97,7 @@ static term live(ErlNifEnv *env, int argc, const term argv[]) {
                 env,
                 enif_make_tuple3(env, enif_make_uint64(env, chunk.address),
                                  enif_make_uint64(env, chunk.size),
-                                 enif_make_atom(env, names[chunk.allocator])),
+                                 enif_make_atom(env, names[allocator_of(chunk.site)])),
                 list);
     return list;
 }
