@@ -13,6 +13,7 @@
  *   driver_alloc_binary,            until the driver's first driver_free_binary: who else holds
  *     driver_realloc_binary           it then is mostly the VM
  *
+ * What a driver's control or call hands to the VM as its result is not seen to end there.
  * enif_make_new_binary is the VM's from the start. Only libraries are redirected, never the VM,
  * so what it does for itself is nobody's; what it allocates to serve one of these calls (a
  * malloc, under +Mea min or +MRe false) is part of that chunk. The law of the hooks (malloc.c)
@@ -21,7 +22,7 @@
 #ifndef MT_HOOK_NIF_MEMORY_H
 #define MT_HOOK_NIF_MEMORY_H
 
-enum { MT_ENV_BYTES = 1024 };
+enum { MT_ENV_BYTES = 840 /* 832 to 848 in OTP 25 to 29 */ };
 
 /* Begins to redirect, or stops. After redirection in general; in a program that is no BEAM
  * nothing happens. What was recorded before a stop stays. 0, or -1: no BEAM, or no room. */

@@ -217,6 +217,33 @@ defmodule Mtrace.BeamHooksTest do
     end
   end
 
+  test "a port driver's memory, loaded before or after, until it gives it back" do
+    folder = "beam_driver" |> BeamHooks.path() |> Path.dirname() |> to_charlist()
+    assert :ok = :erl_ddll.load_driver(folder, ~c"beam_driver")
+    port = Port.open({:spawn_driver, ~c"beam_driver"}, [:binary])
+
+    for {alloc, realloc, free} <- [{0, 1, 2}, {3, 4, 5}], _ <- [:after, :before] do
+      p = control(port, alloc, 0, 6001)
+      assert find(p) == {p, 6001, :driver}
+      q = control(port, realloc, p, 300_003)
+      assert find(q) == {q, 300_003, :driver}
+      assert p == q or find(p) == nil
+      control(port, free, q, 0)
+      assert find(q) == nil
+      BeamHooks.stop()
+      BeamHooks.start()
+    end
+
+    Port.close(port)
+    :erl_ddll.unload_driver(~c"beam_driver")
+  end
+
+  defp control(port, command, address, size) do
+    request = <<address::64-native, size::64-native>>
+    <<result::64-native>> = :erlang.port_control(port, command, request)
+    result
+  end
+
   test "calls are counted, those of the VM itself are not" do
     load_after()
     before = BeamHooks.count(:enif_alloc)
