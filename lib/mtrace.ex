@@ -137,6 +137,7 @@ defmodule Mtrace do
   """
   @spec snapshot :: Snapshot.t()
   def snapshot do
+    calibrate()
     raw = Native.snapshot() |> ok!()
     stats = Native.stats() |> ok!()
     Snapshot.build(raw, Map.take(stats, [:recorded, :slots, :interval, :ignored, :thinned]))
@@ -227,19 +228,23 @@ defmodule Mtrace do
   def reset do
     # Code that is loaded takes memory: what a look at the table needs is not to appear in it.
     Enum.each(@shown_with, &Code.ensure_loaded/1)
+    calibrate()
     Native.reset() |> ok!()
   end
 
-  @parts [malloc: 1]
+  @parts [malloc: 1, beam: 2]
 
-  @typedoc "What can be attached to: `:malloc`, the malloc family."
-  @type part :: :malloc
+  @typedoc """
+  What can be attached to: `:malloc`, the malloc family; `:beam`, what NIFs and drivers allocate by
+  the emulator's own functions (`enif_alloc` and its kin), and who calls them.
+  """
+  @type part :: :malloc | :beam
 
   @doc """
   Starts tracing in a node that was started without the preload, and returns `{:ok, status}`, the
   status as `status/0` has it.
 
-    * `:only` - a list of `:malloc` (all of them)
+    * `:only` - a list of `:malloc` and `:beam` (both)
 
   The calls of every library of the node, those loaded later included, then go through Mtrace, as
   with the preload. The table is empty at first: what was allocated before is not seen, and its
@@ -266,6 +271,7 @@ defmodule Mtrace do
   def attach(options \\ []) do
     with {:ok, parts} <- parts(options),
          {:ok, :ok} <- Native.attach(parts) do
+      calibrate()
       {:ok, status()}
     end
   end
@@ -414,6 +420,8 @@ defmodule Mtrace do
           optional(atom) => term
         }
   def status do
+    calibrate()
+
     case Native.status() do
       {:ok, %{reason: reason, object: object}} -> inactive(:inactive, reason, object)
       {:ok, status} -> active(status)
@@ -458,7 +466,7 @@ defmodule Mtrace do
         ignored_note(status) ++
           unwinder_note(status.unwinder) ++
           allocator_note(status.allocator) ++
-          refused_notes(status) ++ List.wrap(status.lines_lack)
+          refused_notes(status) ++ List.wrap(status.lines_lack) ++ status.beam_lacks
     }
   end
 
@@ -550,6 +558,17 @@ defmodule Mtrace do
 
   defp program(""), do: "the program itself"
   defp program(object), do: Path.basename(object)
+
+  # Where Erlang's stack lies is found out by calls from different depths of it, the first time.
+  defp calibrate do
+    if :persistent_term.get({__MODULE__, :calibrated}, false) == false do
+      for depth <- 1..12, do: calibrate_from(depth)
+      :persistent_term.put({__MODULE__, :calibrated}, true)
+    end
+  end
+
+  defp calibrate_from(0), do: Native.calibrate(:now) == true
+  defp calibrate_from(depth), do: not calibrate_from(depth - 1)
 
   defp ok!({:ok, value}), do: value
   defp ok!({:error, reason}), do: raise(InactiveError, reason: reason)

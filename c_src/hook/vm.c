@@ -11,6 +11,7 @@
 #include "nif_tables.h"
 
 static bool started;
+static bool late; /* attached: what was there before matters */
 
 /* Callers first: a destructor is wrapped by them. Tables last: they are looked through once.
  * Where there are no thunks memory is recorded all the same. */
@@ -27,6 +28,7 @@ int mt_vm_start(bool scheduling_now) {
     mt_nif_resources_calibrate();
     mt_nif_tables_look();
     started = true;
+    late = scheduling_now;
     return 0;
 }
 
@@ -45,8 +47,9 @@ void mt_vm_load(ErlNifEnv *env) {
 }
 
 const char *mt_vm_lacks(unsigned i) {
-    const char *const all[] = {mt_nif_calls_lacks(), mt_nif_loaded_lacks(),
-                               mt_nif_resources_lacks(), mt_erlang_stack_lacks()};
+    const char *const all[] = {mt_nif_calls_lacks(), mt_erlang_stack_lacks(),
+                               late ? mt_nif_loaded_lacks() : NULL,
+                               late ? mt_nif_resources_lacks() : NULL};
     for (unsigned k = 0; k < sizeof all / sizeof *all; k++)
         if (all[k] && i-- == 0) return all[k];
     return NULL;

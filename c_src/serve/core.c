@@ -10,11 +10,17 @@
 #include "hook/loader.h"
 #include "hook/next.h"
 #include "hook/vm.h"
+#include "loaded.h"
 #include "record/tracer.h"
 
 /* Something is there to be asked about: it traces, or has traced. */
 static bool has_tables(void) {
     return mt_preload_state() == MT_PRELOAD_TRACING || mt_attach_state() != MT_ATTACHED_NEVER;
+}
+
+static void look(void) {
+    mt_attach_look();
+    if (mt_attach_parts() & MT_ATTACH_BEAM) mt_loaded_wrap_left();
 }
 
 static void stats(mt_stats *out) {
@@ -34,9 +40,10 @@ static void status(mt_status *out) {
     out->preload = mt_preload_state();
     out->unwinder = mt_unwind_kind();
     out->attached = mt_attach_state();
+    out->parts = mt_attach_parts();
     out->options = mt_tracer_state.options;
     if (!has_tables()) return;
-    mt_attach_look();
+    look();
     out->refusals = mt_redirect_refusals(out->refusal, MT_STATUS_REFUSALS);
     out->sites = mt_sites_held(&mt_tracer_state.sites);
     out->own_bytes = mt_thread_bytes() + mt_tracer_state.sites.bytes +
@@ -50,13 +57,21 @@ static void status(mt_status *out) {
 }
 
 static uint32_t snapshot(mt_record *records, uint32_t max) {
-    mt_attach_look();
+    look();
     return mt_snapshot_take(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
 }
 
 static uint32_t oldest(mt_record *records, uint32_t max) {
     mt_attach_look();
     return mt_snapshot_oldest(&mt_tracer_state.chunks, &mt_tracer_state.sites, records, max);
+}
+
+/* What the VM has loaded already is wrapped here: its names are known in this room. */
+static mt_attach_result attach(unsigned parts) {
+    bool beam = parts & ~mt_attach_parts() & MT_ATTACH_BEAM;
+    mt_attach_result result = mt_attach(parts);
+    if (beam && result == MT_ATTACH_DONE && mt_tracer_state.options.beam) mt_loaded_wrap();
+    return result;
 }
 
 /* Before anything is traced, or so early that nothing has been unloaded. */
@@ -80,7 +95,7 @@ const mt_core mtrace_core = {
     .lacks = mt_vm_lacks,
     .names_begin = mt_naming_begin,
     .names_end = mt_naming_end,
-    .attach = mt_attach,
+    .attach = attach,
     .detach = mt_attach_end,
 };
 

@@ -43,6 +43,7 @@ typedef struct mt_status {
     mt_preload preload;
     mt_attached attached;
     mt_unwinder unwinder;
+    uint32_t parts; /* attached to: bits of attach.h */
     mt_options options;
     uint64_t sites, own_bytes; /* rows in use; bytes mapped by the core for itself */
     uint64_t naming_bytes;     /* kept by naming between its runs */

@@ -290,6 +290,20 @@ static const char *own_path(void) {
     return dladdr((void *)own_path, &info) && info.dli_fname ? info.dli_fname : "";
 }
 
+static bool has_beam(const mt_status *status) {
+    return status->options.beam &&
+           (status->attached == MT_ATTACHED_NEVER || status->parts & MT_ATTACH_BEAM);
+}
+
+/* Sentences; none where nothing of that was asked for. */
+static term beam_lacks(ErlNifEnv *env, const mt_core *core, const mt_status *status) {
+    term list = enif_make_list(env, 0);
+    const char *why;
+    for (unsigned i = 0; has_beam(status) && (why = core->lacks(i)) != NULL; i++)
+        list = enif_make_list_cell(env, mt_terms_text(env, why), list);
+    return list;
+}
+
 static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     (void)argc, (void)argv;
     static const char *const unwinders[] = {"none", "refused", "libunwind", "cfi"};
@@ -323,17 +337,35 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     put_number(env, &map, "own_bytes", status.own_bytes);
     put_number(env, &map, "naming_bytes", status.naming_bytes);
     put(env, &map, "lines_lack", mt_terms_text(env, status.lacks));
+    put(env, &map, "beam_lacks", beam_lacks(env, core, &status));
     return ok(env, map);
 }
 
+/* On a normal scheduler, in a call from Erlang: finds out where Erlang's stack lies. */
+static term calibrate_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argv;
+    const mt_core *core = mt_core_active();
+    if (!core || core->version != MT_CORE_VERSION) core = &mtrace_core;
+    bool done = argc == 1 && core->calibrate(env);
+    return atom(env, done ? "true" : "false");
+}
+
+static void tell_core(ErlNifEnv *env) {
+    const mt_core *core = mt_core_active();
+    if (core && core->version == MT_CORE_VERSION && core != &mtrace_core) core->load(env);
+    mtrace_core.load(env);
+}
+
 static int load(ErlNifEnv *env, void **data, term info) {
-    (void)env, (void)data, (void)info;
+    (void)data, (void)info;
+    tell_core(env);
     return 0;
 }
 
 /* The module may be loaded anew: there is no state to hand over. */
 static int upgrade(ErlNifEnv *env, void **data, void **old_data, term info) {
-    (void)env, (void)data, (void)old_data, (void)info;
+    (void)data, (void)old_data, (void)info;
+    tell_core(env);
     return 0;
 }
 
@@ -344,6 +376,7 @@ static ErlNifFunc functions[] = {
     {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"configure", 4, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"calibrate", 1, calibrate_nif, 0},
     {"attach", 1, attach_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"detach", 0, detach_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
 };

@@ -7,6 +7,8 @@
  *   snapshot/0  {ok, Snapshot}: see terms.h
  *   status/0    {ok, #{atom => term}}
  *   configure/4 (Interval | adaptive, Budget in ppm, Depth, ErlangDepth) ok; nil stays as it is
+ *   calibrate/1 (whatever) a boolean: whether Erlang's stack can be read; to be called from
+ *               several depths of Erlang's stack
  *   attach/1    (Parts, bits of attach.h) ok
  *   detach/0    ok
  *

@@ -6,21 +6,35 @@ defmodule Mtrace.Chunk do
     * `age_ms` - milliseconds since it was allocated
     * `weight` - how many chunks of its kind it stands for: 1.0 where everything is recorded, else
       the inverse of the probability with which it came into the table
-    * `allocator` - `:malloc`, for all of the malloc family
-    * `caller` - the NIF that was running, as `{module, function, arity}`; `nil` if none was
+    * `allocator` - `:malloc`, for all of the malloc family; `:enif` (enif_alloc), `:binary`
+      (enif_alloc_binary, until it is the emulator's), `:resource` (until its destructor has run),
+      `:env` (enif_alloc_env, taken for 1 KiB, without its terms), `:driver` (driver_alloc and
+      driver_alloc_binary)
+    * `caller` - the NIF that was running, as `{module, function, arity}`; `{:load, {module, callback}}`
+      or `{:destructor, {module, resource_type}}` for what the emulator calls by itself; `:thread` on
+      a thread that is no scheduler's; else `nil`
     * `pid` - the Erlang process that it ran for; `nil` if none
     * `thread` - `%{id:, name:, kind:}`: the kernel's number of the thread, its name (`nil` if it has
       ended), and `:normal`, `:dirty_cpu`, `:dirty_io` for schedulers, `:async` or `:other`
     * `stack` - where it was allocated, innermost first: a list of `Mtrace.Frame`
   """
 
+  @type allocator :: :malloc | :enif | :binary | :resource | :env | :driver
+
+  @type caller ::
+          {module, atom, arity}
+          | {:load, {module, atom}}
+          | {:destructor, {module, String.t()}}
+          | :thread
+          | nil
+
   @type t :: %__MODULE__{
           address: non_neg_integer,
           size: non_neg_integer,
           age_ms: non_neg_integer,
           weight: float,
-          allocator: :malloc,
-          caller: {module, atom, arity} | nil,
+          allocator: Mtrace.Chunk.allocator(),
+          caller: Mtrace.Chunk.caller(),
           pid: pid | nil,
           thread: %{id: pos_integer, name: String.t() | nil, kind: atom},
           stack: [Mtrace.Frame.t()]

@@ -7,8 +7,7 @@ defmodule Mtrace.Site do
       (other than Mtrace); without any, the first in another library than C's, C++'s, the allocator's
       or the BEAM; else the first Erlang function; `nil` if there is none of these. Where it is
       `nil`, shells show the frame behind the hook
-    * `allocator` - `:malloc`
-    * `caller` - the NIF that was running, as `{module, function, arity}`; `nil` if none was
+    * `allocator`, `caller` - as in `Mtrace.Chunk`
     * `recorded` - chunks in the table
     * `live`, `live_bytes` - chunks and bytes that are allocated now; `live_error`,
       `live_bytes_error` their standard errors (0 where everything is recorded): the truth lies
@@ -28,8 +27,8 @@ defmodule Mtrace.Site do
   @type t :: %__MODULE__{
           stack: [Mtrace.Frame.t()],
           culprit: Mtrace.Frame.t() | nil,
-          allocator: :malloc,
-          caller: {module, atom, arity} | nil,
+          allocator: Mtrace.Chunk.allocator(),
+          caller: Mtrace.Chunk.caller(),
           recorded: pos_integer,
           live: non_neg_integer,
           live_error: non_neg_integer,

@@ -37,7 +37,7 @@ defmodule Mtrace.Snapshot do
     rows =
       for row <- Tuple.to_list(stacks) do
         [indices, allocator, caller | sums] = Tuple.to_list(row)
-        {{indices, allocator, mfa(caller)}, sums}
+        {{indices, allocator, caller(caller)}, sums}
       end
 
     # Two rows may hold the same stack: they become one site.
@@ -56,13 +56,17 @@ defmodule Mtrace.Snapshot do
   end
 
   # Modules that were called are loaded or were: their names are atoms already.
-  defp mfa({module, function, arity}) do
-    {String.to_existing_atom(module), String.to_existing_atom(function), arity}
-  rescue
-    ArgumentError -> nil
-  end
+  defp caller(nil), do: nil
+  defp caller({:thread, _, _, _}), do: :thread
+  defp caller({:nif, module, function, arity}), do: {atom(module), atom(function), arity}
+  defp caller({:load, module, function, _}), do: {:load, {atom(module), atom(function)}}
+  defp caller({:destructor, module, type, _}), do: {:destructor, {atom(module), type}}
 
-  defp mfa(other), do: other
+  defp atom(text) do
+    String.to_existing_atom(text)
+  rescue
+    ArgumentError -> text
+  end
 
   defp stack(indices, names), do: Enum.flat_map(indices, &elem(names, &1))
 

@@ -1,0 +1,14 @@
+/* loaded: has NIFs wrapped that were loaded before us (hook/nif_loaded), by the names that the
+ * JIT has for its code.
+ */
+#ifndef MT_SERVE_LOADED_H
+#define MT_SERVE_LOADED_H
+
+/* After an attach; some 10 ms. Code that was not final then is looked at again. Any thread, one
+ * at a time, the others do without; not for hooks. */
+void mt_loaded_wrap(void);
+
+/* Again, if something was left a second ago or more. */
+void mt_loaded_wrap_left(void);
+
+#endif
