@@ -173,6 +173,12 @@ defmodule Mtrace do
       `memalign_cnt`, `valloc_cnt`, `pvalloc_cnt`, `malloc_usable_size_cnt`, `strdup_cnt`,
       `strndup_cnt` - calls since tracing began, by all threads. Exact. `free(NULL)` is not
       counted. glibc's `strdup` calls `malloc`, which is counted there as well.
+    * `enif_alloc_cnt`, `enif_realloc_cnt`, `enif_free_cnt`, `enif_alloc_binary_cnt`,
+      `enif_realloc_binary_cnt`, `enif_release_binary_cnt`, `enif_make_binary_cnt`,
+      `enif_term_to_binary_cnt`, `enif_alloc_resource_cnt`, `enif_alloc_env_cnt`,
+      `enif_free_env_cnt`, `driver_alloc_cnt`, `driver_realloc_cnt`, `driver_free_cnt`,
+      `driver_alloc_binary_cnt`, `driver_realloc_binary_cnt`, `driver_free_binary_cnt` - the same for
+      what NIF libraries and drivers call of the emulator's own
     * `allocated_bytes`, `used_bytes`, `free_bytes` - what glibc's heap took from the kernel in
       its arenas, the part of it in use, and the part that is free: `arena`, `uordblks` and
       `fordblks` of mallinfo2(3)

@@ -46,6 +46,10 @@ void mt_vm_load(ErlNifEnv *env) {
     if (started) mt_nif_calls_start(true);
 }
 
+void mt_vm_look(void) {
+    if (started && late) mt_nif_resources_calibrate();
+}
+
 const char *mt_vm_lacks(unsigned i) {
     const char *const all[] = {mt_nif_calls_lacks(), mt_erlang_stack_lacks(),
                                late ? mt_nif_loaded_lacks() : NULL,

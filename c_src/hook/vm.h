@@ -26,6 +26,9 @@ void mt_vm_stop(void);
 /* From load and upgrade of Mtrace.Native, in any mode. */
 void mt_vm_load(ErlNifEnv *env);
 
+/* From a NIF of ours: finds out anew what a load of Mtrace.Native made uncertain. */
+void mt_vm_look(void);
+
 /* The i-th of the sentences about what is off, NULL behind the last. */
 const char *mt_vm_lacks(unsigned i);
 

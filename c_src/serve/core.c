@@ -20,7 +20,9 @@ static bool has_tables(void) {
 
 static void look(void) {
     mt_attach_look();
-    if (mt_attach_parts() & MT_ATTACH_BEAM) mt_loaded_wrap_left();
+    if (!(mt_attach_parts() & MT_ATTACH_BEAM)) return;
+    mt_vm_look();
+    mt_loaded_wrap_left();
 }
 
 static void stats(mt_stats *out) {

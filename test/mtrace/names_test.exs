@@ -256,7 +256,9 @@ defmodule Mtrace.NamesTest do
         apply(:jiffy, :decode, [json])
 
         frames =
-          for site <- Mtrace.sites(), %Frame{app: {:jiffy, _}} = frame <- site.stack, do: frame
+          for site <- Mtrace.sites(),
+              %Frame{app: {:jiffy, _}, kind: :native} = frame <- site.stack,
+              do: frame
 
         assert Enum.all?(frames, &String.starts_with?(&1.library, to_string(dir)))
     end

@@ -197,11 +197,17 @@ defmodule Mtrace.PreloadedTest do
       strndup_cnt allocated_bytes used_bytes free_bytes mmap_bytes mmap_chunks)a
     @family ~w(reallocarray_cnt free_sized_cnt free_aligned_sized_cnt aligned_alloc_cnt memalign_cnt
       valloc_cnt pvalloc_cnt malloc_usable_size_cnt)a
+    @emulator ~w(enif_alloc_cnt enif_realloc_cnt enif_free_cnt enif_alloc_binary_cnt
+      enif_realloc_binary_cnt enif_release_binary_cnt enif_make_binary_cnt enif_term_to_binary_cnt
+      enif_alloc_resource_cnt enif_alloc_env_cnt enif_free_env_cnt driver_alloc_cnt
+      driver_realloc_cnt driver_free_cnt driver_alloc_binary_cnt driver_realloc_binary_cnt
+      driver_free_binary_cnt)a
     @coverage ~w(recorded slots interval ignored thinned)a
 
-    test "has the keys of the first generation, the rest of the family and coverage" do
+    test "has the keys of the first generation, the rest of the families and coverage" do
       stats = Mtrace.stats()
-      assert Enum.sort(Map.keys(stats)) == Enum.sort(@first_generation ++ @family ++ @coverage)
+      keys = @first_generation ++ @family ++ @emulator ++ @coverage
+      assert Enum.sort(Map.keys(stats)) == Enum.sort(keys)
       assert Enum.all?(stats, fn {_, value} -> is_integer(value) and value >= 0 end)
     end
 
