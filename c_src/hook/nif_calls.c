@@ -238,7 +238,9 @@ static const mt_redirection redirections[] = {
 static void read_context(mt_context *out, uint32_t erlang_depth) {
     const mt_call *call = mt_nif_calls_mine;
     ErlNifPid self;
-    int type = enif_thread_type();
+    /* Asked before that, of a scheduler that is just starting, the VM ends itself. */
+    int type = atomic_load_explicit(&scheduling, memory_order_relaxed) ? enif_thread_type()
+                                                                       : ERL_NIF_THR_UNDEFINED;
     out->caller = out->erlang_frames = 0;
     out->pid = 0;
     out->thread = type == ERL_NIF_THR_NORMAL_SCHEDULER      ? MT_THREAD_NORMAL

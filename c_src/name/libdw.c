@@ -20,7 +20,8 @@ typedef struct {
 static __thread run *volatile current; /* NULL: this thread is not in mt_libdw_run */
 static mt_libdw library;
 static _Atomic(const char *) failure;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+static bool loaded;
 
 static void *take(size_t n) {
     return current ? mt_pool_take(current->pool, n) : malloc(n);
@@ -138,7 +139,13 @@ static void load(void) {
 }
 
 const mt_libdw *mt_libdw_get(const char **why_not) {
-    pthread_once(&once, load);
+    pthread_mutex_lock(&loading);
+    if (!loaded) {
+        failure = NULL;
+        load();
+        loaded = failure == NULL;
+    }
+    pthread_mutex_unlock(&loading);
     if (why_not) *why_not = failure;
     return failure ? NULL : &library;
 }

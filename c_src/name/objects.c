@@ -11,7 +11,7 @@
 
 typedef struct {
     mt_arena *arena;
-    mt_object *objects;
+    mt_object *objects, **end; /* in the loader's order */
     uint64_t adds, subs;
     bool counted, failed;
 } gathering;
@@ -75,8 +75,8 @@ static int gather(struct dl_phdr_info *info, size_t size, void *context) {
         object->extent[object->extents].lo = lo;
         object->extent[object->extents++].hi = lo + p->p_memsz;
     }
-    object->next = g->objects;
-    g->objects = object;
+    *g->end = object;
+    g->end = &object->next;
     return 0;
 }
 
@@ -112,19 +112,35 @@ static void push(mt_object **list, mt_object *object) {
     *list = object;
 }
 
-/* From what is there now to what is known. Where memory ends an object stays unknown. */
+/* One that was there before, in the same place, is called what it was called then. */
+static uint32_t number_of(mt_objects *objects, const mt_object *object) {
+    for (const mt_object *o = objects->gone; o; o = o->next)
+        if (is_same(o, object)) return o->number;
+    return ++objects->numbers;
+}
+
+static mt_object *meet(mt_objects *objects, const mt_object *object, uint64_t now_ns) {
+    mt_object *known = keep(&objects->arena, object);
+    if (!known) return NULL;
+    known->number = number_of(objects, object);
+    known->since_ns = objects->read_ns;
+    known->seen_ns = now_ns;
+    known->last_ns = known->until_ns = MT_OBJECT_THERE;
+    return known;
+}
+
+/* From what is there now to what is known. The loader keeps its order, so that what stayed is
+ * found at once. Where memory ends an object stays unknown. */
 static void compare(mt_objects *objects, mt_object *now, uint64_t now_ns) {
-    mt_object *there = NULL, *next;
+    mt_object *there = NULL, **end = &there, *next;
     for (; now; now = next) {
         next = now->next;
         mt_object *known = take_same(&objects->there, now);
-        if (!known && (known = keep(&objects->arena, now)) != NULL) {
-            known->number = ++objects->numbers;
-            known->since_ns = objects->read_ns;
-            known->seen_ns = now_ns;
-            known->last_ns = known->until_ns = MT_OBJECT_THERE;
-        }
-        if (known) push(&there, known);
+        if (!known) known = meet(objects, now, now_ns);
+        if (!known) continue;
+        known->next = NULL;
+        *end = known;
+        end = &known->next;
     }
     for (mt_object *o = objects->there; o; o = next) {
         next = o->next;
@@ -199,6 +215,7 @@ static int sort_code(mt_objects *objects) {
 static int read_in_full(mt_objects *objects, uint64_t now_ns) {
     mt_arena arena = {0};
     gathering g = {.arena = &arena};
+    g.end = &g.objects;
     dl_iterate_phdr(gather, &g);
     if (!g.failed) {
         compare(objects, g.objects, now_ns);

@@ -36,7 +36,7 @@ typedef struct mt_object {
     struct mt_object *next;
     const char *path; /* as the loader has it; the program's own is resolved */
     uintptr_t base;   /* what is added to the addresses in the file */
-    uint32_t number;  /* its own, never given to another */
+    uint32_t number;  /* its own; again if it comes back to its place */
     uint32_t extents; /* of its executable segments, at most MT_OBJECT_EXTENTS are known */
     struct {
         uintptr_t lo, hi;

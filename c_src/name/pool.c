@@ -1,9 +1,15 @@
 /* pool: a pointer that moves up, and lists of what came back. */
 #include "pool.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Of a limited address space; of several pools each takes its share of what the others left. */
+enum { LIMITED_SHARE = 16, LIMITED_MOST = 64 << 20 };
 
 enum { HEAD = 16, SMALL = 65536, PAD = 65536, STEP = 1 << 20, LEAST = 16 << 20 };
 
@@ -20,9 +26,28 @@ static unsigned log2_floor(size_t n) {
     return (unsigned)(8 * sizeof(unsigned long) - 1) - (unsigned)__builtin_clzl(n);
 }
 
+/* Address space that is reserved counts against a limit that the process may have: then no more
+ * than a small share of what is left. */
+static size_t affordable(size_t most) {
+    struct rlimit limit;
+    char text[32] = "";
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return most;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    uint64_t used = 0;
+    if (n <= 0) return 0;
+    for (const char *c = text; *c >= '0' && *c <= '9'; c++)
+        used = used * 10 + (uint64_t)(*c - '0');
+    used *= (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t share = used < limit.rlim_cur ? (limit.rlim_cur - used) / LIMITED_SHARE : 0;
+    if (share > LIMITED_MOST) share = LIMITED_MOST;
+    return share < most ? (size_t)share : most;
+}
+
 int mt_pool_open(mt_pool *pool, size_t most) {
     memset(pool, 0, sizeof *pool);
-    for (; most >= LEAST; most /= 2) {
+    for (most = affordable(most); most >= LEAST; most /= 2) {
         void *p =
             mmap(NULL, most, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED) continue;

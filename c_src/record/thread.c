@@ -25,6 +25,7 @@ static _Atomic(slab *) slabs[SLABS];
 static _Atomic uint64_t shared[MT_COUNT_N];
 static pthread_key_t key;
 static atomic_bool have_key;
+static _Atomic pid_t process;
 
 /* Not mmap itself: the program may have one of its own, which allocates. */
 static void *map(size_t bytes) {
@@ -94,6 +95,7 @@ static void leave(void *block) {
 int mt_thread_start(void) {
     if (atomic_load(&have_key)) return 0;
     if (pthread_key_create(&key, leave) != 0) return -1;
+    atomic_store(&process, getpid());
     atomic_store(&have_key, true);
     return 0;
 }
@@ -152,6 +154,9 @@ static void make_mine(mt_thread *block) {
 /* A thread that found no block once does not look again. */
 mt_thread *mt_thread_adopt(void) {
     if (mt_tls_mine.leaving >= LAST_ROUND || mt_tls_mine.adopting) return NULL;
+    /* The child of a vfork is no thread of this process, though it has our memory. */
+    pid_t started = atomic_load_explicit(&process, memory_order_relaxed);
+    if (started && started != getpid()) return NULL;
     int saved = errno;
     mt_tls_mine.adopting = 1;
     mt_thread *block = claim_any();

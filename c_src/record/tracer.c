@@ -2,6 +2,7 @@
 #include "tracer.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -213,12 +214,14 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
 }
 
 /* True while what raised a guard has not returned. A guard that was jumped out of is found
- * below the stack pointer, on the stack that the thread is known to have; elsewhere (an
- * alternate signal stack) nobody can tell. */
+ * below the stack pointer, on the stack that the thread is known to have; elsewhere, on an
+ * alternate signal stack, nobody can tell, wherever that lies. */
 static bool holds(volatile uintptr_t *guard, const mt_thread *block, uintptr_t sp) {
     uintptr_t raised = *guard, lo = block->known.lo, hi = block->known.hi;
+    stack_t alternate;
     if (raised == 0) return false;
     if (sp < raised || raised < lo || sp >= hi) return true;
+    if (sigaltstack(NULL, &alternate) != 0 || alternate.ss_flags & SS_ONSTACK) return true;
     *guard = 0;
     return false;
 }

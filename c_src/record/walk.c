@@ -11,6 +11,7 @@
 
 #include "cfi.h"
 #include "readable.h"
+#include "startup.h"
 
 /* PAGE: the least that a page can be; of a larger one each part is tested. */
 enum { ENTRIES = 8192, MAX_PERMANENT = 128, PAGE = 4096, MAX_DESCENT = 64 * PAGE };
@@ -25,21 +26,9 @@ typedef struct {
 
 static kept *_Atomic table;
 
-/* Objects that the dynamic linker loaded with the program; it never unloads them. */
-static struct { uintptr_t lo, hi; } permanent[MAX_PERMANENT];
+/* Code that is never unloaded. */
+static mt_startup_code permanent[MAX_PERMANENT];
 static int permanents;
-
-static int note_permanent(struct dl_phdr_info *info, size_t size, void *context) {
-    (void)size, (void)context;
-    for (int i = 0; i < info->dlpi_phnum && permanents < MAX_PERMANENT; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
-        permanent[permanents].lo = info->dlpi_addr + p->p_vaddr;
-        permanent[permanents].hi = info->dlpi_addr + p->p_vaddr + p->p_memsz;
-        permanents++;
-    }
-    return 0;
-}
 
 int mt_walk_start(void) {
     if (!mt_cfi_exists()) return -1;
@@ -47,7 +36,7 @@ int mt_walk_start(void) {
     void *memory = mmap(NULL, ENTRIES * sizeof(kept), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return -1;
-    dl_iterate_phdr(note_permanent, NULL);
+    permanents = mt_startup_list(permanent, MAX_PERMANENT);
     atomic_store(&table, memory);
     return 0;
 }
@@ -251,6 +240,11 @@ static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_st
     return at->pc > 1;
 }
 
+/* Whether a word above sp lies in the frame that ends at `end`. */
+static inline bool is_within(uintptr_t sp, uint32_t offset, uintptr_t end) {
+    return end > sp && end - sp >= sizeof(uintptr_t) && offset <= end - sp - sizeof(uintptr_t);
+}
+
 static inline __attribute__((no_sanitize_address, no_sanitize_thread)) uintptr_t
 word(uintptr_t sp, uint32_t offset) {
     return *(const uintptr_t *)(sp + offset);
@@ -262,6 +256,9 @@ static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_
     const mt_walk_step *next = s + 1;
     if (s->ra == MT_WALK_NOWHERE || s->sp < known->lo || next->sp > known->hi) return false;
     if (s->needs_fp && s->fp != at->fp) return false;
+    if (!is_within(s->sp, s->ra, next->sp)) return false;
+    if (s->saved_fp != MT_WALK_NOWHERE && !is_within(s->sp, s->saved_fp, next->sp))
+        return false;
     if (plain(word(s->sp, s->ra)) != next->pc) return false;
     if (s->saved_fp != MT_WALK_NOWHERE) at->fp = word(s->sp, s->saved_fp);
     at->pc = next->pc;
@@ -271,9 +268,9 @@ static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_
 
 uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t max) {
     kept *entries = atomic_load_explicit(&table, memory_order_relaxed);
-    const mt_walk_step *old = known->walk[known->last & 1];
-    const mt_walk_step *end = old + known->steps[known->last & 1];
-    mt_walk_step *new = known->walk[~known->last & 1];
+    uint32_t last = known->last & 1, next = !last;
+    const mt_walk_step *old = known->walk[last], *end = old + known->steps[last];
+    mt_walk_step *new = known->walk[next];
     uint32_t n = 0;
     uintptr_t exact = 0; /* 1 where pc is not a return address */
     if (max == 0) return 0;
@@ -303,8 +300,8 @@ uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t m
         stack[n++] = (void *)(at.pc + exact); /* names are looked up one before */
     }
     new[n - 1] = (mt_walk_step){at.pc, at.sp, at.fp, .ra = MT_WALK_NOWHERE};
-    known->steps[~known->last & 1] = n - 1;
+    known->steps[next] = n - 1;
     atomic_signal_fence(memory_order_seq_cst); /* half a walk is never the last one */
-    known->last ^= 1;
+    known->last = next;
     return n;
 }

@@ -37,6 +37,11 @@ static void stats(mt_stats *out) {
     out->slots = (uint64_t)mt_chunks_slots(&mt_tracer_state.chunks);
 }
 
+static void state(mt_preload *preload, mt_attached *attached) {
+    *preload = mt_preload_state();
+    *attached = mt_attach_state();
+}
+
 static void status(mt_status *out) {
     memset(out, 0, sizeof *out);
     out->preload = mt_preload_state();
@@ -85,6 +90,7 @@ const mt_core mtrace_core = {
     .magic = MT_CORE_MAGIC,
     .version = MT_CORE_VERSION,
     .bytes = sizeof(mt_core),
+    .state = state,
     .stats = stats,
     .status = status,
     .reset = mt_tracer_reset,

@@ -56,7 +56,8 @@ typedef struct mt_status {
 typedef struct mt_core {
     uint64_t magic;
     uint32_t version;
-    uint32_t bytes; /* of this table */
+    uint32_t bytes;                                            /* of this table */
+    void (*state)(mt_preload *preload, mt_attached *attached); /* costs nothing */
     void (*stats)(mt_stats *stats);
     void (*status)(mt_status *status);
     void (*reset)(void);

@@ -15,7 +15,7 @@
 #include "record/tracer.h"
 
 enum { NAME_ROOM = 4096, STACK_BYTES = 2 << 20, SYMBOL = 4, LINES_MAX = 32 };
-enum { KEPT_BYTES = 8 << 20, TABLE_SLOTS = 8192 };
+enum { KEPT_BYTES = 8 << 20, TABLE_SLOTS = 8192, AGAIN_S = 10 };
 
 /* An object that this run has met: a copy, for the list may change meanwhile. */
 typedef struct {
@@ -220,12 +220,18 @@ static const char *plain(mt_arena *arena, const char *symbol) {
     return name ? name : symbol;
 }
 
-/* The second pass: what is not known yet. Frames that were found with the lines replace the
- * symbol's, so lines come before plain names. */
+/* The second pass: what is not known yet, or was not found some time ago: there may have been
+ * no descriptor to open its file with, or its debug file may have been installed since. Frames
+ * that were found with the lines replace the symbol's, so lines come before plain names. */
 static void find(mt_name *name) {
+    uint32_t now_s = (uint32_t)(mt_tracer_now() / 1000000000u) + 1;
+    bool lacks =
+        !name->frame[0].symbol || (name->known & MT_NAMES_LINES && !name->frame[0].file);
+    if (lacks && now_s - name->tried_s >= AGAIN_S) name->known = 0;
     unsigned wanted = (run.what | SYMBOL) & ~name->known;
     if (!wanted) return;
     name->known |= wanted;
+    name->tried_s = now_s;
     met *m = name->object ? met_of(name) : NULL;
     if (!m) {
         if (wanted & SYMBOL) find_erlang(name);

@@ -43,6 +43,7 @@ typedef struct mt_name {
     uint32_t object;     /* its number; 0: none */
     uint32_t frames;     /* at least 1 */
     uint32_t known;      /* MT_NAMES_* that have been looked for, and the symbol */
+    uint32_t tried_s;    /* when they were looked for */
     bool erlang;         /* code of the JIT */
     uint32_t index;      /* of this run's names, from 0 */
     const char *library; /* NULL: the address lies in no object */

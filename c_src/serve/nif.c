@@ -49,11 +49,12 @@ static const mt_core *any_core(ErlNifEnv *env, term *reason) {
 /* The core that traces, or has traced; or NULL and the reason why there is none to ask. */
 static const mt_core *active_core(ErlNifEnv *env, term *reason) {
     const mt_core *core = any_core(env, reason);
-    mt_status status;
+    mt_preload preload;
+    mt_attached attached;
     if (!core) return NULL;
-    core->status(&status);
-    if (status.attached != MT_ATTACHED_NEVER) return core;
-    switch (status.preload) {
+    core->state(&preload, &attached);
+    if (attached != MT_ATTACHED_NEVER) return core;
+    switch (preload) {
     case MT_PRELOAD_TRACING:
         return core;
     case MT_PRELOAD_OFF:
