@@ -46,7 +46,7 @@ static bool parse(const char *line, mapping *m, bool *shared) {
     return m->lo < m->hi;
 }
 
-static void take(mt_aliases *aliases, const char *line) {
+void mt_aliases_note(mt_aliases *aliases, const char *line) {
     mapping m;
     bool shared;
     if (aliases->n < MT_ALIASES && parse(line, &m, &shared) &&
@@ -69,7 +69,7 @@ bool mt_aliases_read(mt_aliases *aliases) {
                 continue;
             }
             line[n] = '\0';
-            take(aliases, line);
+            mt_aliases_note(aliases, line);
             n = 0;
         }
     close(file);
