@@ -7,6 +7,8 @@
  *   3    load         crypto        load        3       load, upgrade, unload: the callbacks
  *   4    destructor   my_database   connection  2       "connection" is the resource type
  *
+ * Texts are "" where they are not known: the resource type, if it was opened before us.
+ *
  * A row stands for the same thing for good, so that a record can hold its number; there are
  * 8192, and who comes later gets row 0. Rows are found by hash and never move. Any thread;
  * looking a row up takes no lock, adding one does.

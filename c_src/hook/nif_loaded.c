@@ -47,6 +47,7 @@ static uint32_t dones;
 
 static run *now;
 static mt_nif_loaded last;
+static bool blind; /* the last run could not begin */
 
 static int note_library(struct dl_phdr_info *info, size_t size, void *context) {
     run *r = context;
@@ -93,6 +94,7 @@ static void drop_gone(const mt_peek *peek) {
 
 int mt_nif_loaded_begin(void) {
     run *r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    blind = true;
     if (r == MAP_FAILED) return -1;
     mt_peek_open(&r->peek);
     if (!mt_aliases_read(&r->aliases)) {
@@ -108,6 +110,7 @@ int mt_nif_loaded_begin(void) {
         for (int k = 0; k < entry->num_of_funcs; k++) want(r, entry->name, &entry->funcs[k]);
     }
     now = r;
+    blind = false;
     return 0;
 }
 
@@ -172,6 +175,9 @@ void mt_nif_loaded_end(mt_nif_loaded *result) {
 }
 
 const char *mt_nif_loaded_lacks(void) {
+    if (blind)
+        return "NIFs that were loaded before Mtrace came are not known as callers: there was no "
+               "memory, or /proc/self/maps cannot be read";
     if (last.left)
         return "some NIFs that were loaded before Mtrace came are not known as callers: their code "
                "does not look as expected, or cannot be written";

@@ -36,7 +36,7 @@ typedef struct mt_nif_loaded {
 } mt_nif_loaded;
 
 /* Asks all libraries; calls their nif_init. To be called after mt_nif_calls_start. 0, or -1: no
- * memory, or no thunks for this processor; then neither see nor end may follow. */
+ * memory, or nothing to read the mappings from; then neither see nor end may follow. */
 int mt_nif_loaded_begin(void);
 
 void mt_nif_loaded_see(const mt_nif_code *code);
