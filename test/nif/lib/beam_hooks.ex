@@ -18,7 +18,7 @@ defmodule Mtrace.Test.BeamHooks do
   def live, do: :erlang.nif_error(:not_loaded)
   def count(_name), do: :erlang.nif_error(:not_loaded)
   def probe_address, do: :erlang.nif_error(:not_loaded)
-  def probe_cost, do: :erlang.nif_error(:not_loaded)
+  def probe, do: :erlang.nif_error(:not_loaded)
   def context, do: :erlang.nif_error(:not_loaded)
 
   @doc "Calibrates from `depth` calls further down."
@@ -47,6 +47,7 @@ defmodule Mtrace.Test.BeamHooks do
         def binary(_, _), do: :erlang.nif_error(:not_loaded)
         def env(_), do: :erlang.nif_error(:not_loaded)
         def resource(_, _), do: :erlang.nif_error(:not_loaded)
+        def nested, do: :erlang.nif_error(:not_loaded)
         def destroyed, do: :erlang.nif_error(:not_loaded)
         def version, do: :erlang.nif_error(:not_loaded)
       end,
