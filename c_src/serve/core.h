@@ -26,7 +26,7 @@
 
 #define MT_CORE_MAGIC 0x6563617274aa6d01ull
 #ifndef MT_CORE_VERSION
-#define MT_CORE_VERSION 3
+#define MT_CORE_VERSION 4
 #endif
 
 typedef struct mt_stats {

@@ -79,7 +79,7 @@ defmodule Mtrace.AttachedTest do
       assert Mtrace.attach(only: [:malloc, 1, "x"]) == {:error, {:unknown, [1, "x"]}}
 
       for bad <- [[on: 1], :malloc, [only: :malloc], [{:only, [:malloc]}, {:x, 1}], %{}] do
-        assert_raise ArgumentError, ~r/takes only: a list of \[:malloc\]/, fn ->
+        assert_raise ArgumentError, ~r/takes only: a list of \[:malloc, :beam\]/, fn ->
           Mtrace.attach(bad)
         end
       end

@@ -104,7 +104,7 @@ defmodule Mtrace.InactiveTest do
         ]
       )
 
-    assert output =~ "[budget: 0.5, depth: 12, interval: 65536, slots: 4096]"
+    assert output =~ "[budget: 0.5, depth: 12, erlang_depth: 8, interval: 65536, slots: 4096]"
     assert [_] = Regex.scan(~r/mtrace: MTRACE_SLOTS=lots is not understood/, output)
   end
 

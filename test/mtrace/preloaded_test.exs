@@ -149,8 +149,9 @@ defmodule Mtrace.PreloadedTest do
 
       # The NIF was called by code of the JIT, which lies in no object; not each VM lets the stack
       # go on to there.
-      assert List.last(stack) == nil or
-               match?({_, "_Z17beam_jit_call_nif" <> _}, List.last(stack)) or
+      last = List.last(stack)
+
+      assert last == nil or Path.basename(elem(last, 0)) =~ ~r/^beam/ or
                :erlang.system_info(:emu_flavor) != :jit
     end
 
@@ -261,6 +262,7 @@ defmodule Mtrace.PreloadedTest do
   end
 
   test "status/0 says how it is active and what it stands on" do
+    Mtrace.reset()
     status = Mtrace.status()
     assert status.active in [:preloaded, :attached]
 
