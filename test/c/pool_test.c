@@ -1,6 +1,10 @@
 /* The heap that libdw works in, against what malloc would have promised. */
 #include "unit.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <string.h>
 
 #include "name/pool.h"
@@ -96,8 +100,27 @@ static void a_closed_pool_owns_nothing(void **state) {
     mt_pool_close(&pool);
 }
 
+/* What is reserved counts against a limit of the address space: a node that had one lacked the
+ * memory later, and died. */
+static void little_of_a_limited_address_space_is_reserved(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit limit = {(rlim_t)4 << 30, (rlim_t)4 << 30};
+        mt_pool pool;
+        if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
+        if (mt_pool_open(&pool, (size_t)1 << 30) != 0) _exit(3);
+        _exit(pool.reserved <= (size_t)64 << 20 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) > 1) skip(); /* a sanitizer needs more */
+    assert_int_equal(status, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(little_of_a_limited_address_space_is_reserved),
         cmocka_unit_test(blocks_are_what_malloc_promises),
         cmocka_unit_test(a_full_pool_says_so_and_goes_on),
         cmocka_unit_test(behind_the_last_block_there_are_zeroes),

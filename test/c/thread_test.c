@@ -2,6 +2,9 @@
  * destructors of other libraries do after ours. */
 #include "unit.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -112,6 +115,24 @@ static int start(void **state) {
     return mt_thread_start();
 }
 
+/* A block that the child had taken bore the child's number, and was given to another thread. */
+static void the_child_of_a_vfork_gets_no_block(void **state) {
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* it makes a fork of it */
+#endif
+    mt_thread *volatile mine = mt_tls_mine.block, *volatile theirs = (mt_thread *)1;
+    mt_tls_mine.block = NULL;
+    pid_t child = vfork();
+    if (child == 0) {
+        theirs = mt_thread_adopt();
+        _exit(0);
+    }
+    mt_tls_mine.block = mine;
+    waitpid(child, NULL, 0);
+    assert_null(theirs);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_exact_over_many_threads),
@@ -119,6 +140,7 @@ int main(void) {
         cmocka_unit_test(what_destructors_do_in_any_round_is_counted),
         cmocka_unit_test(a_first_allocation_in_a_destructor_leaves_no_block_behind),
         cmocka_unit_test(adopting_a_block_keeps_errno),
+        cmocka_unit_test(the_child_of_a_vfork_gets_no_block),
     };
     return cmocka_run_group_tests_name("thread", tests, start, NULL);
 }

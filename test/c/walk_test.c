@@ -325,6 +325,34 @@ static void fibers_are_walked_and_their_stacks_may_go(void **state) {
 }
 
 /* Registers that lead nowhere: each must end the walk, none may fault. */
+/* Two walks at once, by a signal handler in the middle of one, left steps in the memory of the
+ * last walk that did not follow from each other; a word far beyond the stack was then read. */
+static void a_damaged_memory_of_the_last_walk_is_not_followed(void **state) {
+    (void)state;
+    static mt_walk_stack damaged;
+    uint64_t seed = unit_seed();
+    mt_walk_from from = MT_WALK_FROM_CALLER;
+    void *stack[DEPTH], *right[DEPTH];
+    mt_walk_stack fresh = {0};
+    uint32_t expected_frames = mt_walk(from, &fresh, right, DEPTH);
+    for (int i = 0; i < 20000; i++) {
+        mt_walk(from, &damaged, stack, DEPTH);
+        uint32_t last = damaged.last & 1;
+        for (int n = 0; n < 3; n++) {
+            mt_walk_step *s = &damaged.walk[last][unit_random(&seed) % (expected_frames + 1)];
+            uint64_t r = unit_random(&seed);
+            if (r % 3 == 0) s->ra = (uint32_t)(r >> 33);
+            if (r % 3 == 1) s->saved_fp = (uint32_t)(r >> 33);
+            if (r % 3 == 2) s->sp += (r >> 40) & ~7ull;
+        }
+        damaged.steps[last] = expected_frames;
+        mt_walk(from, &damaged, stack, DEPTH);
+    }
+    damaged = (mt_walk_stack){0};
+    assert_int_equal(mt_walk(from, &damaged, stack, DEPTH), expected_frames);
+    assert_memory_equal(stack, right, expected_frames * sizeof *stack);
+}
+
 static void wrong_registers_end_the_walk(void **state) {
     (void)state;
     uint64_t seed = unit_seed();
@@ -397,6 +425,7 @@ int main(void) {
         cmocka_unit_test(a_handler_on_an_alternate_stack_is_walked),
         cmocka_unit_test(a_signal_frame_without_information_is_walked),
         cmocka_unit_test(fibers_are_walked_and_their_stacks_may_go),
+        cmocka_unit_test(a_damaged_memory_of_the_last_walk_is_not_followed),
         cmocka_unit_test(wrong_registers_end_the_walk),
         cmocka_unit_test(code_without_information_ends_the_walk),
     };
