@@ -39,9 +39,10 @@ defmodule Mtrace do
   ## What is seen
 
   Every call of the malloc family by any thread of the node: by NIFs, drivers, C and C++
-  libraries and the JIT. Erlang's own data (processes, ETS, binaries) is not: erts takes it from
-  the kernel in large pieces (its first ones appear as `erts_sys_aligned_alloc`). Nor is what a NIF
-  takes with `enif_alloc`, unless the node runs with `+MRe false`: then that comes from malloc.
+  libraries and the JIT; and what NIFs and drivers take from the emulator by `enif_alloc`,
+  `enif_alloc_binary`, `enif_alloc_resource`, `enif_alloc_env` and `driver_alloc`. Erlang's own data
+  (processes, ETS, binaries) is not: erts takes it from the kernel in large pieces (its first ones
+  appear as `erts_sys_aligned_alloc`).
 
   ## What is recorded
 
