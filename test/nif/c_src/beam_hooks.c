@@ -129,6 +129,32 @@ static term n_probe(ErlNifEnv *env, int argc, const term argv[]) {
     return enif_make_atom(env, "ok");
 }
 
+typedef term nif(ErlNifEnv *env, int argc, const term argv[]);
+
+static term inner(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    probe();
+    return enif_make_uint(env, seen.caller);
+}
+
+static term outer(ErlNifEnv *env, int argc, const term argv[]) {
+    nif *called = (nif *)mt_nif_calls_thunk((void *)inner, "hooks", "inner", 0);
+    term row = called(env, argc, argv);
+    probe();
+    return row;
+}
+
+/* One NIF within another, as when a process is traced by NIFs: {the inner one, the outer one
+ * after it}. */
+static term nested(ErlNifEnv *env, int argc, const term argv[]) {
+    nif *called = (nif *)mt_nif_calls_thunk((void *)outer, "hooks", "outer", 0);
+    unsigned row = 0;
+    enif_get_uint(env, called(env, argc, argv), &row);
+    const mt_caller *before = mt_callers_get(row), *after = mt_callers_get(seen.caller);
+    return enif_make_tuple2(env, enif_make_atom(env, before ? before->function : "none"),
+                            enif_make_atom(env, after ? after->function : "none"));
+}
+
 /* {kind, module, function, arity, pid | nil, [name of an Erlang frame]} as last probed. */
 static term context(ErlNifEnv *env, int argc, const term argv[]) {
     static const char *const kinds[] = {"none", "thread", "nif", "load", "destructor"};
@@ -166,6 +192,7 @@ static ErlNifFunc functions[] = {
     {"live", 0, live, 0},
     {"count", 1, count, 0},
     {"probe_address", 0, probe_address, 0},
+    {"nested", 0, nested, 0},
     {"probe", 0, n_probe, 0},
     {"context", 0, context, ERL_NIF_DIRTY_JOB_CPU_BOUND},
 };

@@ -136,14 +136,6 @@ static void destroy(ErlNifEnv *env, void *resource) {
     call_probe();
 }
 
-/* A destructor in the middle of a NIF, which goes on after it. */
-static term nested(ErlNifEnv *env, int argc, const term argv[]) {
-    (void)argc, (void)argv;
-    enif_release_resource(enif_alloc_resource(with, 1));
-    call_probe();
-    return enif_make_atom(env, "ok");
-}
-
 static term n_destroyed(ErlNifEnv *env, int argc, const term argv[]) {
     (void)argc, (void)argv;
     return enif_make_int(env, destroyed);
@@ -200,7 +192,6 @@ static ErlNifFunc functions[] = {
     {"binary", 2, n_binary, 0},
     {"env", 1, n_env, 0},
     {"resource", 2, n_resource, 0},
-    {"nested", 0, nested, 0},
     {"destroyed", 0, n_destroyed, 0},
     {"version", 0, n_version, 0},
 };

@@ -18,6 +18,7 @@ defmodule Mtrace.Test.BeamHooks do
   def live, do: :erlang.nif_error(:not_loaded)
   def count(_name), do: :erlang.nif_error(:not_loaded)
   def probe_address, do: :erlang.nif_error(:not_loaded)
+  def nested, do: :erlang.nif_error(:not_loaded)
   def probe, do: :erlang.nif_error(:not_loaded)
   def context, do: :erlang.nif_error(:not_loaded)
 
@@ -47,7 +48,6 @@ defmodule Mtrace.Test.BeamHooks do
         def binary(_, _), do: :erlang.nif_error(:not_loaded)
         def env(_), do: :erlang.nif_error(:not_loaded)
         def resource(_, _), do: :erlang.nif_error(:not_loaded)
-        def nested, do: :erlang.nif_error(:not_loaded)
         def destroyed, do: :erlang.nif_error(:not_loaded)
         def version, do: :erlang.nif_error(:not_loaded)
       end,
