@@ -84,6 +84,10 @@ static const mapping *holding(const mt_aliases *aliases, uintptr_t address) {
     return NULL;
 }
 
+bool mt_aliases_is_code(const mt_aliases *aliases, uintptr_t address) {
+    return holding(aliases, address) != NULL;
+}
+
 uintptr_t mt_aliases_find(const mt_aliases *aliases, uintptr_t address) {
     const mapping *code = holding(aliases, address);
     if (!code) return 0;

@@ -29,6 +29,9 @@ bool mt_aliases_read(mt_aliases *aliases);
 /* The same for one line of it, whatever it says; for tests. */
 void mt_aliases_note(mt_aliases *aliases, const char *line);
 
+/* Whether this address was executable. */
+bool mt_aliases_is_code(const mt_aliases *aliases, uintptr_t address);
+
 /* Where the word at this address of executable memory can be written; 0: nowhere. */
 uintptr_t mt_aliases_find(const mt_aliases *aliases, uintptr_t address);
 

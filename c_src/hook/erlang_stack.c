@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "aliases.h"
 #include "record/peek.h"
 
 enum {
@@ -102,11 +103,18 @@ static uintptr_t outermost(const mt_peek *peek, const stack *s) {
     return 0;
 }
 
+/* A VM without JIT has addresses of its own code there, which nobody can name. */
+static bool is_machine_code(uintptr_t address) {
+    mt_aliases aliases;
+    return mt_aliases_read(&aliases) && mt_aliases_is_code(&aliases, address);
+}
+
 /* Compares one call with those before it; true if it agrees. */
 static bool agrees(const layout *l, const stack *s, uintptr_t outer) {
     uintptr_t depth = s->hend - s->stop;
     if (!outer) return false;
     if (agreed == 0) {
+        if (!is_machine_code(outer)) return false;
         where = *l;
         last_return = outer;
     } else if (memcmp(&where, l, sizeof where) != 0 || last_return != outer) {
@@ -174,8 +182,8 @@ const char *mt_erlang_stack_lacks(void) {
     case TRUSTED:
         return NULL;
     case REFUSED:
-        return "there are no Erlang frames: where this VM keeps the stack of a process could not "
-               "be made out with certainty";
+        return "there are no Erlang frames: this VM has no JIT, or where it keeps the stack of a "
+               "process could not be made out with certainty";
     default:
         return "there are no Erlang frames: where this VM keeps the stack of a process has not "
                "been looked for yet";

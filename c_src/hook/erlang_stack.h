@@ -16,6 +16,8 @@
  * (+JPfp true), which point into the stack itself. A function that calls itself from one place
  * stands there once.
  *
+ * A VM without JIT keeps no addresses of machine code there: none are shown.
+ *
  * Only under NIFs on normal schedulers: a dirty one runs beside the process's heap, which
  * others may then move. There are no return addresses of tail calls; the NIF itself is not
  * among them.

@@ -8,7 +8,7 @@
 
 #include "hook/erlang_stack.h"
 
-enum { WORDS = 64, HEAP = 1000, RETURN = 0x40000000, END = 0x50000000, ZONE = 3 };
+enum { WORDS = 64, HEAP = 1000, RETURN = 0x40000000, ZONE = 3 };
 enum { HTOP = 9, HEAP_AT = 13, SIZE_AT = 17 };
 
 static const uintptr_t pid = 0x7303;
@@ -31,6 +31,11 @@ ErlNifPid *enif_self(ErlNifEnv *env, ErlNifPid *self) {
     return self;
 }
 
+/* Where every process ends: some machine code. */
+static uintptr_t end_of_process(void) {
+    return (uintptr_t)enif_self & ~(uintptr_t)15;
+}
+
 /* A process with so many words on its stack, the outermost of which is where it ends. */
 static void make_process(uint32_t words, uint32_t terms) {
     memset(&vm, 0, sizeof vm);
@@ -49,7 +54,7 @@ static void make_process(uint32_t words, uint32_t terms) {
     vm.env[2] = (uintptr_t)vm.top;
     vm.env[3] = (uintptr_t)(vm.stop - ZONE);
     for (uint32_t i = 0; i < words; i++) vm.stop[i] = 16 * i + 15; /* small integers */
-    vm.stop[words - 1] = END;
+    vm.stop[words - 1] = end_of_process();
 }
 
 static ErlNifEnv *env(void) {

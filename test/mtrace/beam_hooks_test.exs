@@ -6,7 +6,7 @@ defmodule Mtrace.BeamHooksTest do
 
   alias Mtrace.Test.{BeamAfter, BeamBefore, BeamHooks}
 
-  @compile {:no_warn_undefined, [BeamAfter, BeamBefore]}
+  @compile {:no_warn_undefined, [BeamAfter, BeamBefore, Mtrace.Test.BeamTable]}
 
   setup_all do
     define(BeamBefore, "beam_before")
