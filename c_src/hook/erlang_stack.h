@@ -13,7 +13,7 @@
  * agree switches it off for good.
  *
  * On the stack return addresses alone have two low bits that are 0, but for frame pointers
- * (+JPfp true), which point into the stack itself. A function that calls itself from one place
+ * (+JPperf fp), which point into the stack itself. A function that calls itself from one place
  * stands there once.
  *
  * A VM without JIT keeps no addresses of machine code there: none are shown.
