@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hook/thunks.h"
 #include "name/memory.h"
 
 /* What is no context word, or not of this stack, was torn: the tag will say so. */
@@ -16,9 +17,12 @@ static void read_key(const mt_sites *sites, mt_record *r) {
     if (n == 0 || mt_context_native(word) + mt_context_erlang(word) != n - 1) return;
     r->allocator = mt_context_allocator(word);
     r->caller = mt_context_caller(word);
-    r->frames = n - 1;
-    r->native = mt_context_native(word);
-    memcpy(r->stack, key, r->frames * sizeof *key);
+    for (uint32_t i = 0; i < n - 1; i++) {
+        bool native = i < mt_context_native(word);
+        if (native && mt_thunks_is_frame(key[i])) continue; /* ours, between the VM and a NIF */
+        r->stack[r->frames++] = key[i];
+        r->native += native;
+    }
 }
 
 /* Copies one record; false if there is none, or it changed meanwhile. */

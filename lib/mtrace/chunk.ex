@@ -8,7 +8,7 @@ defmodule Mtrace.Chunk do
       the inverse of the probability with which it came into the table
     * `allocator` - `:malloc`, for all of the malloc family; `:enif` (enif_alloc), `:binary`
       (enif_alloc_binary, until it is the emulator's), `:resource` (until its destructor has run),
-      `:env` (enif_alloc_env, taken for 1 KiB, without its terms), `:driver` (driver_alloc and
+      `:env` (enif_alloc_env, taken for 840 bytes, without its terms), `:driver` (driver_alloc and
       driver_alloc_binary)
     * `caller` - the NIF that was running, as `{module, function, arity}`; `{:load, {module, callback}}`
       or `{:destructor, {module, resource_type}}` for what the emulator calls by itself; `:thread` on

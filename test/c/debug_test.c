@@ -285,7 +285,7 @@ static void limit_memory(rlim_t more) {
  * with "Cannot allocate memory" for some. */
 static int ask_for_too_much(uint64_t address, bool fits) {
     size_t before = 0;
-    limit_memory(30 << 20);
+    limit_memory((rlim_t)480 << 20); /* of which the pool takes a sixteenth */
     for (int i = 0; i < 20; i++) {
         mt_line line[4];
         if (i == 1) before = mallinfo2().uordblks;
