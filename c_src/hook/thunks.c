@@ -7,8 +7,8 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-extern const char __start_mt_thunks_functions[] __attribute__((visibility("hidden")));
-extern const char __stop_mt_thunks_functions[] __attribute__((visibility("hidden")));
+extern const char __start_mt_thunks_functions[] __attribute__((weak, visibility("hidden")));
+extern const char __stop_mt_thunks_functions[] __attribute__((weak, visibility("hidden")));
 
 bool mt_thunks_is_frame(uintptr_t address) {
     return address > (uintptr_t)__start_mt_thunks_functions &&
