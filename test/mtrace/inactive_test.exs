@@ -52,6 +52,34 @@ defmodule Mtrace.InactiveTest do
     assert Path.basename(object) == "mtrace.so"
   end
 
+  @callers """
+  leak = fn -> address = Mtrace.Test.Leaky.leak(:malloc, 7171, 1)
+    chunk = Enum.find(Mtrace.snapshot().chunks, & &1.address == address)
+    IO.inspect({chunk.allocator, chunk.caller, chunk.pid == self()}) end
+  """
+
+  test "attach(only: [:malloc]) leaves the emulator alone, and attach() adds the rest" do
+    output =
+      beam(
+        @callers <>
+          "{:ok, _} = Mtrace.attach(only: [:malloc]); Mtrace.configure(interval: 0); leak.(); " <>
+          "{:ok, _} = Mtrace.attach(); leak.()",
+        preload: [],
+        env: [{"MTRACE_SLOTS", "262144"}]
+      )
+
+    assert output ==
+             "{:malloc, nil, false}\n{:malloc, {Mtrace.Test.Leaky, :leak, 3}, true}\n"
+  end
+
+  test "MTRACE_BEAM=0 leaves the emulator alone, attached or preloaded" do
+    env = [{"MTRACE_BEAM", "0"}, {"MTRACE_INTERVAL", "0"}, {"MTRACE_SLOTS", "262144"}]
+    attached = @callers <> "{:ok, _} = Mtrace.attach(); leak.()"
+    assert beam(attached, env: env, preload: []) == "{:malloc, nil, false}\n"
+    object = Mtrace.status().object
+    assert beam(@callers <> "leak.()", env: env, preload: [object]) == "{:malloc, nil, false}\n"
+  end
+
   test "arguments are checked before anything else" do
     assert_raise ArgumentError, fn -> Mtrace.olds(-1) end
   end
