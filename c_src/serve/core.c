@@ -9,6 +9,7 @@
 #include "hook/erlang_stack.h"
 #include "hook/loader.h"
 #include "hook/next.h"
+#include "hook/nif_loaded.h"
 #include "hook/vm.h"
 #include "loaded.h"
 #include "record/tracer.h"
@@ -81,6 +82,14 @@ static mt_attach_result attach(unsigned parts) {
     return result;
 }
 
+/* Without what is not the last word yet. */
+static const char *lacks(unsigned i) {
+    const char *passing = mt_loaded_pending() ? mt_nif_loaded_lacks() : NULL, *why;
+    for (unsigned k = 0; (why = mt_vm_lacks(k)) != NULL; k++)
+        if (why != passing && i-- == 0) return why;
+    return NULL;
+}
+
 /* Before anything is traced, or so early that nothing has been unloaded. */
 __attribute__((constructor)) static void listen(void) {
     mt_loader_unloading = mt_naming_unloading;
@@ -100,7 +109,7 @@ const mt_core mtrace_core = {
     .caller = mt_callers_get,
     .load = mt_vm_load,
     .calibrate = mt_erlang_stack_calibrate,
-    .lacks = mt_vm_lacks,
+    .lacks = lacks,
     .names_begin = mt_naming_begin,
     .names_end = mt_naming_end,
     .attach = attach,

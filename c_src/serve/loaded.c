@@ -49,6 +49,13 @@ void mt_loaded_wrap(void) {
     pthread_mutex_unlock(&lock);
 }
 
+bool mt_loaded_pending(void) {
+    pthread_mutex_lock(&lock);
+    bool pending = runs.last.left && runs.tries > 0;
+    pthread_mutex_unlock(&lock);
+    return pending;
+}
+
 void mt_loaded_wrap_left(void) {
     if (pthread_mutex_trylock(&lock) != 0) return;
     if (runs.last.left && runs.tries > 0 && mt_tracer_now() - runs.at_ns > PAUSE_NS) {

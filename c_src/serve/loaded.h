@@ -4,9 +4,14 @@
 #ifndef MT_SERVE_LOADED_H
 #define MT_SERVE_LOADED_H
 
+#include <stdbool.h>
+
 /* After an attach; some 10 ms. Code that was not final then is looked at again. Any thread, one
  * at a time, the others do without; not for hooks. */
 void mt_loaded_wrap(void);
+
+/* Whether what was left will be looked at again. */
+bool mt_loaded_pending(void);
 
 /* Again, if something was left a second ago or more. */
 void mt_loaded_wrap_left(void);
