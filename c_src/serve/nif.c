@@ -323,6 +323,10 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     static const char *const attached[] = {"preloaded", "attached", "detached"};
     put(env, &map, "active", atom(env, attached[status.attached]));
     put_refusals(env, &map, &status);
+    bool preloaded = status.attached == MT_ATTACHED_NEVER;
+    put(env, &map, "malloc",
+        atom(env, preloaded || status.parts & MT_ATTACH_MALLOC ? "true" : "false"));
+    put(env, &map, "beam", atom(env, has_beam(&status) ? "true" : "false"));
     put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
     put(env, &map, "allocator", mt_terms_text(env, status.allocator));
     put_number(env, &map, "depth", status.options.depth);

