@@ -99,7 +99,8 @@ defmodule Mix.Tasks.Compile.MtraceCore do
   # Only what changed is written, so that make builds only that; and written, not copied, because a
   # copy would be as read-only as the original.
   defp copy_source do
-    for file <- Path.wildcard(Path.join(source(), "**/*.{c,h,sh}")) ++ [makefile(), values()] do
+    for file <-
+          Path.wildcard(Path.join(source(), "**/*.{c,h,sh,map}")) ++ [makefile(), values()] do
       to = Path.join(copy(), Path.relative_to(file, __DIR__))
       text = File.read!(file)
       File.mkdir_p!(Path.dirname(to))
@@ -158,7 +159,8 @@ defmodule Mtrace.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      files: ~w(lib c_src/*/*.c c_src/*/*.h c_src/Makefile c_src/settings.sh Makefile.vars
+      files:
+        ~w(lib c_src/*/*.c c_src/*/*.h c_src/Makefile c_src/settings.sh c_src/exports.map Makefile.vars
                 priv/.gitkeep rel mix.exs README.md CHANGELOG.md LICENSE NOTICE)
     ]
   end
