@@ -287,7 +287,7 @@ defmodule Mtrace do
   defp parts(options) do
     only = Keyword.keyword?(options) && Keyword.get(options, :only, Keyword.keys(@parts))
 
-    unless is_list(only) and Keyword.drop(options, [:only]) == [] do
+    unless is_list(only) and only != [] and Keyword.drop(options, [:only]) == [] do
       raise ArgumentError,
             "Mtrace.attach/1 takes only: a list of #{inspect(Keyword.keys(@parts))}, " <>
               "got: #{inspect(options)}"
@@ -572,13 +572,34 @@ defmodule Mtrace do
   # Where Erlang's stack lies is found out by calls from different depths of it, the first time.
   defp calibrate do
     if :persistent_term.get({__MODULE__, :calibrated}, false) == false do
-      for depth <- 1..12, do: calibrate_from(depth)
-      :persistent_term.put({__MODULE__, :calibrated}, true)
+      Code.ensure_loaded(Native)
+      if fresh_process(&calibrate_here/0), do: calibrated()
     end
   end
 
+  defp calibrated, do: :persistent_term.put({__MODULE__, :calibrated}, true)
+
+  # In a process whose heap is no more as it was made: the words that describe it then differ.
+  defp calibrate_here do
+    data = Enum.to_list(1..1000)
+    :erlang.garbage_collect()
+    found = Enum.any?(1..12, &calibrate_from/1)
+    found and length(data) > 0
+  end
+
+  # The caller's own stack may be in any state, in the middle of loading code for one.
+  defp fresh_process(f) do
+    {pid, monitor} = spawn_monitor(fn -> exit({:found, f.()}) end)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, {:found, found}} -> found
+      {:DOWN, ^monitor, :process, ^pid, _} -> false
+    end
+  end
+
+  # Not a tail call: each depth has a stack of its own.
   defp calibrate_from(0), do: Native.calibrate(:now) == true
-  defp calibrate_from(depth), do: not calibrate_from(depth - 1)
+  defp calibrate_from(depth), do: calibrate_from(depth - 1) and depth > 0
 
   defp ok!({:ok, value}), do: value
   defp ok!({:error, reason}), do: raise(InactiveError, reason: reason)

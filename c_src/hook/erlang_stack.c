@@ -126,6 +126,8 @@ static bool agrees(const layout *l, const stack *s, uintptr_t outer) {
     return true;
 }
 
+static uint32_t failures;
+
 static bool look(ErlNifEnv *env) {
     mt_peek peek;
     layout l = {0};
@@ -144,13 +146,21 @@ static bool look(ErlNifEnv *env) {
     return good;
 }
 
+/* A process may have been in a state that says nothing; not all of them. */
+static int start_again(void) {
+    agreed = depths = 0;
+    return ++failures < MT_ERLANG_STACK_FAILURES ? TRYING : REFUSED;
+}
+
 bool mt_erlang_stack_calibrate(ErlNifEnv *env) {
     if (!enif_self || !enif_thread_type || WORD != 8) return false;
     pthread_mutex_lock(&lock);
     int now = atomic_load(&state);
     if (now != TRUSTED && now != REFUSED) {
-        if (enif_thread_type() != ERL_NIF_THR_NORMAL_SCHEDULER || !look(env)) now = REFUSED;
-        else now = agreed >= MT_ERLANG_STACK_CALLS && depths > 1 ? TRUSTED : TRYING;
+        if (enif_thread_type() != ERL_NIF_THR_NORMAL_SCHEDULER) now = REFUSED;
+        else if (look(env))
+            now = agreed >= MT_ERLANG_STACK_CALLS && depths > 1 ? TRUSTED : TRYING;
+        else now = start_again();
         atomic_store(&state, now);
     }
     pthread_mutex_unlock(&lock);

@@ -10,7 +10,7 @@
  * the size must agree with each other around them. What was found counts once several calls,
  * from different depths of stack, have found the same and nothing else, and the outermost
  * return address was the same in all: that of the end of every process. One call that does not
- * agree switches it off for good.
+ * agree begins that anew; too many, and it stays off.
  *
  * On the stack return addresses alone have two low bits that are 0, but for frame pointers
  * (+JPperf fp), which point into the stack itself. A function that calls itself from one place
@@ -32,6 +32,10 @@
 
 /* Calls that must agree before anything is believed. */
 enum { MT_ERLANG_STACK_CALLS = 4 };
+
+/* Calls that find nothing, or something else, after which nothing is looked for any more; each
+ * begins the agreement anew. */
+enum { MT_ERLANG_STACK_FAILURES = 100 };
 
 /* To be called in a NIF on a normal scheduler, before it makes any term, from several depths of
  * Erlang calls. True if the stack can be read now. Not for hooks (system calls). */

@@ -273,6 +273,10 @@ int mt_nif_calls_start(bool scheduling_now) {
     return 0;
 }
 
+void mt_nif_calls_scheduling(void) {
+    atomic_store(&scheduling, true);
+}
+
 void mt_nif_calls_stop(void) {
     if (!atomic_exchange(&started, false)) return;
     atomic_store(&mt_redirect_on_dlsym, NULL);

@@ -45,6 +45,9 @@ extern __thread mt_call *volatile mt_nif_calls_mine
  * then mt_nif_calls_lacks says why. Again, and after a stop: the same. One thread at a time. */
 int mt_nif_calls_start(bool scheduling_now);
 
+/* The VM has started its schedulers: from a load of a NIF of ours. Any thread. */
+void mt_nif_calls_scheduling(void);
+
 /* Wraps no more. What is wrapped stays so, as the VM has it: it still notes who calls. */
 void mt_nif_calls_stop(void);
 

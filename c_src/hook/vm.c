@@ -43,7 +43,7 @@ void mt_vm_stop(void) {
 
 void mt_vm_load(ErlNifEnv *env) {
     mt_nif_resources_probe(env);
-    if (started) mt_nif_calls_start(true);
+    mt_nif_calls_scheduling();
 }
 
 void mt_vm_look(void) {

@@ -113,7 +113,7 @@ const mt_core mtrace_core = {
     .names_begin = mt_naming_begin,
     .names_end = mt_naming_end,
     .attach = attach,
-    .detach = mt_attach_end,
+    .detach = mt_loaded_detach,
 };
 
 const mt_core *mt_core_active(void) {

@@ -36,17 +36,31 @@ static void run(void) {
     if (mt_jit_read(&jit) == 0 && mt_nif_loaded_begin() == 0) {
         see_all(&jit);
         mt_nif_loaded_end(&runs.last);
+    } else {
+        runs.last.left = 1; /* no descriptor, no memory: once more */
     }
     mt_jit_empty(&jit);
     runs.at_ns = mt_tracer_now();
     mt_tls_mine.quiet--;
 }
 
+/* Under the lock, which a detach takes before its own. */
+static bool is_attached(void) {
+    return mt_attach_parts() & MT_ATTACH_BEAM;
+}
+
 void mt_loaded_wrap(void) {
     if (pthread_mutex_trylock(&lock) != 0) return;
     runs.tries = TRIES;
-    run();
+    if (is_attached()) run();
     pthread_mutex_unlock(&lock);
+}
+
+mt_attach_result mt_loaded_detach(void) {
+    pthread_mutex_lock(&lock);
+    mt_attach_result result = mt_attach_end();
+    pthread_mutex_unlock(&lock);
+    return result;
 }
 
 bool mt_loaded_pending(void) {
@@ -58,7 +72,8 @@ bool mt_loaded_pending(void) {
 
 void mt_loaded_wrap_left(void) {
     if (pthread_mutex_trylock(&lock) != 0) return;
-    if (runs.last.left && runs.tries > 0 && mt_tracer_now() - runs.at_ns > PAUSE_NS) {
+    if (runs.last.left && runs.tries > 0 && is_attached() &&
+        mt_tracer_now() - runs.at_ns > PAUSE_NS) {
         runs.tries--;
         run();
     }

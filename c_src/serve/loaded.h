@@ -6,9 +6,14 @@
 
 #include <stdbool.h>
 
+#include "hook/attach.h"
+
 /* After an attach; some 10 ms. Code that was not final then is looked at again. Any thread, one
  * at a time, the others do without; not for hooks. */
 void mt_loaded_wrap(void);
+
+/* Detaches while nothing is being wrapped: what was wrapped is given back by that. */
+mt_attach_result mt_loaded_detach(void);
 
 /* Whether what was left will be looked at again. */
 bool mt_loaded_pending(void);

@@ -2,9 +2,46 @@ defmodule Mtrace.Processes do
   # What is known of processes while they live.
   @moduledoc false
 
-  @doc "A map from each of the pids (or nils) that is alive to what it is."
+  # A process answers between two of its calls only: one that is in a long NIF is not waited for.
+  @patience_ms 200
+
+  @doc """
+  A map from each of the pids (or nils) that is alive to what it is. Those that do not answer within
+  #{@patience_ms} ms are left out.
+  """
   def describe(pids) do
-    for pid <- Enum.uniq(pids), pid != nil, info = info(pid), into: %{}, do: {pid, info}
+    parent = self()
+    tag = make_ref()
+
+    helpers =
+      for pid <- Enum.uniq(pids), pid != nil do
+        spawn(fn -> send(parent, {tag, pid, info(pid)}) end)
+      end
+
+    deadline = System.monotonic_time(:millisecond) + @patience_ms
+    known = collect(tag, length(helpers), deadline, %{})
+    Enum.each(helpers, &Process.exit(&1, :kill))
+    flush(tag)
+    known
+  end
+
+  defp collect(_tag, 0, _deadline, known), do: known
+
+  defp collect(tag, n, deadline, known) do
+    receive do
+      {^tag, _pid, nil} -> collect(tag, n - 1, deadline, known)
+      {^tag, pid, info} -> collect(tag, n - 1, deadline, Map.put(known, pid, info))
+    after
+      max(deadline - System.monotonic_time(:millisecond), 0) -> known
+    end
+  end
+
+  defp flush(tag) do
+    receive do
+      {^tag, _, _} -> flush(tag)
+    after
+      0 -> :ok
+    end
   end
 
   defp info(pid) do

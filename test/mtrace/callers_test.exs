@@ -87,6 +87,24 @@ defmodule Mtrace.CallersTest do
     assert Enum.find(snapshot.chunks, &(&1.address == address)).pid == self()
   end
 
+  test "a snapshot waited for processes that were in a long NIF" do
+    parent = self()
+
+    pid =
+      spawn(fn ->
+        send(parent, {:leaked, Leaky.leak(:malloc, 7979, 1)})
+        Leaky.churn(64, 200_000_000)
+        send(parent, :churned)
+      end)
+
+    assert_receive {:leaked, address}
+    snapshot = Mtrace.snapshot()
+    refute_received :churned
+    assert Enum.find(snapshot.chunks, &(&1.address == address)).pid == pid
+    refute Map.has_key?(snapshot.processes, pid)
+    assert_receive :churned, 60_000
+  end
+
   test "what a NIF takes from the emulator is recorded by its kind, once, and ends" do
     p = BeamAfter.alloc(8181)
     assert %{allocator: :enif, size: 8181, caller: {BeamAfter, :alloc, 1}} = chunk(p)

@@ -72,6 +72,13 @@ defmodule Mtrace.InactiveTest do
              "{:malloc, nil, false}\n{:malloc, {Mtrace.Test.Leaky, :leak, 3}, true}\n"
   end
 
+  test "a first call from a process that was just spawned left the node without Erlang frames" do
+    program =
+      "spawn(fn -> Mtrace.reset() end); Process.sleep(300); IO.inspect(Mtrace.status().notes)"
+
+    assert beam(program, preload: [Mtrace.status().object]) == "[]\n"
+  end
+
   test "MTRACE_BEAM=0 leaves the emulator alone, attached or preloaded" do
     env = [{"MTRACE_BEAM", "0"}, {"MTRACE_INTERVAL", "0"}, {"MTRACE_SLOTS", "262144"}]
     attached = @callers <> "{:ok, _} = Mtrace.attach(); leak.()"
