@@ -204,23 +204,6 @@ defmodule Mtrace do
   @spec stats :: stats
   def stats, do: Native.stats() |> ok!()
 
-  @shown_with [
-    Mtrace.Applications,
-    Mtrace.Chunk,
-    Mtrace.Culprit,
-    Mtrace.Frame,
-    Mtrace.Processes,
-    Mtrace.Site,
-    Mtrace.Size,
-    Mtrace.Snapshot,
-    Mtrace.Threads,
-    Inspect.Mtrace.Chunk,
-    Inspect.Mtrace.Frame,
-    Inspect.Mtrace.Site,
-    Inspect.Mtrace.Snapshot,
-    DateTime
-  ]
-
   @doc """
   Empties the table, and returns the nanoseconds that took.
 
@@ -234,9 +217,7 @@ defmodule Mtrace do
   """
   @spec reset :: non_neg_integer
   def reset do
-    # Code that is loaded takes memory: what a look at the table needs is not to appear in it.
-    Enum.each(@shown_with, &Code.ensure_loaded/1)
-    calibrate()
+    prepare()
     Native.reset() |> ok!()
   end
 
@@ -278,6 +259,7 @@ defmodule Mtrace do
   @spec attach(only: [part]) :: {:ok, map} | {:error, :preloaded | {:unknown, list} | term}
   def attach(options \\ []) do
     with {:ok, parts} <- parts(options),
+         :ok <- prepare(),
          {:ok, :ok} <- Native.attach(parts) do
       calibrate()
       {:ok, status()}
@@ -569,12 +551,21 @@ defmodule Mtrace do
   defp program(""), do: "the program itself"
   defp program(object), do: Path.basename(object)
 
+  # Code that is loaded takes memory, and loading waits for processes that are in a long NIF: what a
+  # look at the table needs is there before.
+  defp prepare do
+    Snapshot.rehearse()
+    calibrate()
+  end
+
   # Where Erlang's stack lies is found out by calls from different depths of it, the first time.
   defp calibrate do
     if :persistent_term.get({__MODULE__, :calibrated}, false) == false do
       Code.ensure_loaded(Native)
       if fresh_process(&calibrate_here/0), do: calibrated()
     end
+
+    :ok
   end
 
   defp calibrated, do: :persistent_term.put({__MODULE__, :calibrated}, true)

@@ -55,6 +55,22 @@ defmodule Mtrace.Snapshot do
     }
   end
 
+  # Does everything once that showing a snapshot does, so that its code is loaded.
+  @doc false
+  def rehearse do
+    names = {
+      {1, 1, "/lib/none-1/priv/none.so", [{"name", "file.c", 1, false}]},
+      {2, 2, nil, [{{"lists", "map", 2}, "lists.erl", 1, false}]}
+    }
+
+    stacks = {{[0, 1], :malloc, {:nif, "lists", "map", 2}, 0.0, 1.0, 1.0, 0.0, 0.0}}
+    chunk = {8, 8, 0, 2.0, 0, self(), 1, :other}
+    snapshot = build({{[chunk], stacks}, names}, %{interval: 0})
+    [site] = snapshot.sites
+    for shown <- [snapshot, site, site.stack, snapshot.chunks], do: inspect(shown, width: 20)
+    :ok
+  end
+
   # Modules that were called are loaded or were: their names are atoms already.
   defp caller(nil), do: nil
   defp caller({:thread, _, _, _}), do: :thread
