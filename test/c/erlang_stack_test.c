@@ -65,29 +65,55 @@ static uint32_t frames(uintptr_t *out, uint32_t max) {
     return mt_erlang_stack(env(), pid, out, max);
 }
 
+static void make_ambiguous_process(void) {
+    make_process(30, 50);
+    vm.process[40] = vm.process[HTOP]; /* a second place that looks like the first */
+    vm.process[41] = vm.process[HTOP + 1];
+    vm.process[42] = vm.process[HEAP_AT];
+    vm.process[43] = vm.process[HEAP_AT + 1];
+    vm.process[44] = HEAP;
+}
+
+/* A call that does not agree begins it anew: what had agreed before counts no more. */
+static int disagree_once(void) {
+    make_process(20, 100);
+    for (int i = 0; i + 1 < MT_ERLANG_STACK_CALLS; i++) mt_erlang_stack_calibrate(env());
+    make_ambiguous_process();
+    bool believed = mt_erlang_stack_calibrate(env());
+    make_process(25, 100);
+    for (int i = 0; i + 1 < MT_ERLANG_STACK_CALLS; i++)
+        believed |= mt_erlang_stack_calibrate(env());
+    if (believed || !mt_erlang_stack_lacks()) return 1;
+    make_process(30, 100);
+    return !mt_erlang_stack_calibrate(env()) || mt_erlang_stack_lacks();
+}
+
+static int disagree_too_often(void) {
+    for (int i = 0; i < MT_ERLANG_STACK_FAILURES; i++) {
+        make_ambiguous_process();
+        mt_erlang_stack_calibrate(env());
+    }
+    bool believed = false;
+    for (uint32_t i = 0; i < 10; i++) {
+        make_process(20 + i, 100);
+        believed |= mt_erlang_stack_calibrate(env());
+    }
+    return believed || !mt_erlang_stack_lacks();
+}
+
 /* In a child, which keeps its disappointment to itself. */
-static void one_call_that_does_not_agree_switches_it_off(void **state) {
-    (void)state;
+static void assert_well_in_a_child(int (*f)(void)) {
     int status = 0;
     pid_t child = fork();
-    if (child == 0) {
-        make_process(20, 100);
-        mt_erlang_stack_calibrate(env());
-        make_process(30, 50);
-        vm.process[40] = vm.process[HTOP]; /* a second place that looks like the first */
-        vm.process[41] = vm.process[HTOP + 1];
-        vm.process[42] = vm.process[HEAP_AT];
-        vm.process[43] = vm.process[HEAP_AT + 1];
-        vm.process[44] = HEAP;
-        bool believed = mt_erlang_stack_calibrate(env());
-        for (uint32_t i = 0; i < 10; i++) {
-            make_process(20 + i, 100);
-            believed |= mt_erlang_stack_calibrate(env());
-        }
-        _exit(believed || !mt_erlang_stack_lacks());
-    }
+    if (child == 0) _exit(f());
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+}
+
+static void calls_that_do_not_agree_begin_anew_and_at_last_switch_it_off(void **state) {
+    (void)state;
+    assert_well_in_a_child(disagree_once);
+    assert_well_in_a_child(disagree_too_often);
 }
 
 static void nothing_is_believed_before_several_calls_agree(void **state) {
@@ -176,7 +202,7 @@ static void once_trusted_it_stays_so(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_call_that_does_not_agree_switches_it_off),
+        cmocka_unit_test(calls_that_do_not_agree_begin_anew_and_at_last_switch_it_off),
         cmocka_unit_test(nothing_is_believed_before_several_calls_agree),
         cmocka_unit_test(return_addresses_are_found_among_terms),
         cmocka_unit_test(a_deep_stack_is_not_gone_through_to_its_end),
