@@ -554,7 +554,11 @@ defmodule Mtrace do
   # Code that is loaded takes memory, and loading waits for processes that are in a long NIF: what a
   # look at the table needs is there before.
   defp prepare do
-    Snapshot.rehearse()
+    if :persistent_term.get({__MODULE__, :rehearsed}, false) == false do
+      Snapshot.rehearse()
+      :persistent_term.put({__MODULE__, :rehearsed}, true)
+    end
+
     calibrate()
   end
 

@@ -10,7 +10,7 @@ defmodule Mtrace.Applications do
   def read do
     folders =
       for ebin <- :code.get_path(),
-          path = Path.expand(to_string(ebin)),
+          path = absolute(to_string(ebin)),
           Path.basename(path) == "ebin",
           into: %{} do
         {Path.dirname(path), path}
@@ -18,6 +18,11 @@ defmodule Mtrace.Applications do
 
     %__MODULE__{folders: folders}
   end
+
+  # Path.expand/1 asks another process for the working directory each time, which on a busy node takes
+  # a while, and code paths are absolute mostly.
+  defp absolute("/" <> _ = path), do: path
+  defp absolute(path), do: Path.expand(path)
 
   @doc "`{application, version}` of a library's file, or `nil`."
   def of_library(%__MODULE__{} = apps, library) do
@@ -38,7 +43,7 @@ defmodule Mtrace.Applications do
   def of_module(%__MODULE__{} = apps, module) do
     case :code.is_loaded(module) do
       {:file, file} when is_list(file) ->
-        app(apps, file |> to_string() |> Path.expand() |> Path.dirname() |> Path.dirname())
+        app(apps, file |> to_string() |> absolute() |> Path.dirname() |> Path.dirname())
 
       {:file, :preloaded} ->
         {:erts, to_string(:erlang.system_info(:version))}
