@@ -132,8 +132,12 @@ defmodule Mtrace.CallersTest do
   test "sites are told apart by allocator and caller" do
     for _ <- 1..3, do: Leaky.leak(:malloc, 8585, 1)
     for _ <- 1..2, do: Leaky.leak_dirty(:malloc, 8585, 1)
-    sites = for site <- Mtrace.sites(), site.live_bytes in [3 * 8585, 2 * 8585], do: site
-    assert Enum.any?(sites, &(&1.caller == {Leaky, :leak, 3} and &1.live == 3))
-    assert Enum.any?(sites, &(&1.caller == {Leaky, :leak_dirty, 3} and &1.live == 2))
+    sites = Enum.filter(Mtrace.sites(), &(&1.live_bytes == &1.live * 8585))
+
+    # the Erlang calls differ from one to the other, too
+    for {caller, n} <- [{{Leaky, :leak, 3}, 3}, {{Leaky, :leak_dirty, 3}, 2}] do
+      assert sites |> Enum.filter(&(&1.caller == caller)) |> Enum.map(& &1.live) |> Enum.sum() ==
+               n
+    end
   end
 end
