@@ -271,6 +271,32 @@ defmodule Bench do
     ]
   end
 
+  # A call of a NIF that does nothing, with and without Mtrace's note of who called.
+  def calls(rounds) do
+    ebin = Path.join(@root, "_build/test/lib/mtrace/ebin")
+
+    program = """
+    defmodule Calls do
+      def many(0), do: :ok
+      def many(n) do
+        Mtrace.Test.Leaky.same(n)
+        many(n - 1)
+      end
+    end
+    Mtrace.stats()
+    best = Enum.min(for _ <- 1..500, do: elem(:timer.tc(fn -> Calls.many(20_000) end), 0))
+    IO.puts(best / 20)
+    """
+
+    ways = for n <- ["0", "1"], do: {n, [{"LD_PRELOAD", @object}, {"MTRACE_BEAM", n}], []}
+    figures = measure({:prints, "elixir", ["-pa", ebin, "-e", program]}, ways, rounds)
+    {without, _} = figures["0"]
+    {with, median} = figures["1"]
+
+    "- A call of a NIF that does nothing, in a loop: #{round2(without)} ns with `MTRACE_BEAM=0`, " <>
+      "#{round2(with)} ns (median #{round2(median)}) where callers are noted."
+  end
+
   def machine do
     {kernel, 0} = System.cmd("uname", ["-r"])
     [kernel] = Regex.run(~r/^[0-9]+\.[0-9]+/, kernel)
@@ -313,7 +339,7 @@ defmodule Bench do
 
     #{Enum.join(starts(), "\n")}
 
-    #{Enum.join(inside(), "\n")}
+    #{Enum.join(inside() ++ [calls(rounds)], "\n")}
     """
 
     File.write!(Path.join(@root, "bench/RESULTS.md"), text)

@@ -130,9 +130,9 @@ defmodule Mtrace do
   that there are no lines, and `status/0` says what to install. A library that was unloaded keeps
   the names of its functions. The network is never asked.
 
-  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 ms when all 4096 slots are taken,
-  and up to two seconds the first time, for debug information to be read; it runs on a dirty
-  scheduler and stops nobody. Names are kept, in at most some 8 MiB; the rest is given back.
+  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 15 to 50 ms when all 4096 slots are
+  taken, and more the first time, for debug information to be read; it runs on a dirty scheduler and
+  stops nobody. Names are kept, in at most some 8 MiB; the rest is given back.
 
       iex> Mtrace.snapshot()
       #Mtrace.Snapshot<nonode@nohost, 2026-11-20 10:23:46.123456Z, 1873 chunks from 402 stacks, interval 65536>
@@ -210,7 +210,7 @@ defmodule Mtrace do
   From now on chunks are recorded that are allocated from now on; an adaptive sampler begins
   again with everything. The counters of `stats/0` go on, except `ignored` and `thinned`.
 
-  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 50 to 300 µs; stops nobody.
+  Raises `Mtrace.InactiveError` if nothing is traced. Costs some 200 to 500 µs; stops nobody.
 
       iex> Mtrace.reset()
       48211

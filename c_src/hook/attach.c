@@ -10,6 +10,7 @@
 #include "malloc.h"
 #include "own.h"
 #include "preload.h"
+#include "record/control.h"
 #include "record/tracer.h"
 #include "redirect.h"
 #include "reused.h"

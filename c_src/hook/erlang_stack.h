@@ -43,7 +43,7 @@ bool mt_erlang_stack_calibrate(ErlNifEnv *env);
 
 /* Return addresses into Erlang code, innermost first, at most `max`; 0 where nothing is known.
  * env: of the NIF that this thread is in; pid: of its process. For hooks: reads what was
- * checked to lie within the process's stack, at most 512 words; some 15 ns. */
+ * checked to lie within the process's stack, at most 512 words. */
 uint32_t mt_erlang_stack(ErlNifEnv *env, uint64_t pid, uintptr_t *out, uint32_t max);
 
 /* NULL, or a sentence: why there are no Erlang frames. */

@@ -15,8 +15,7 @@
  * An entry is copied up to the length that its version has (2.7, OTP 17, to 2.18, OTP 29); one
  * of any other version is left as it is, and its NIFs are nobody.
  *
- * A call costs 1.3 to 1.7 ns more: a NIF that returns its argument, called in a loop of Erlang,
- * the fastest of 500 times 20,000 calls with and without.
+ * What a call costs more is the last line of bench/RESULTS.md.
  */
 #ifndef MT_HOOK_NIF_CALLS_H
 #define MT_HOOK_NIF_CALLS_H

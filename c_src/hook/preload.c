@@ -19,6 +19,7 @@
 #include "malloc.h"
 #include "next.h"
 #include "record/options.h"
+#include "record/control.h"
 #include "record/tracer.h"
 #include "vm.h"
 

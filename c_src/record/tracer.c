@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "real.h"
 #include "unwind.h"
@@ -18,66 +16,6 @@ uint64_t mt_tracer_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* Set before any chunk is recorded without a boundary for that reason, and never taken back:
- * odd chunks from that time are not counted. */
-static void look_always(void) {
-    atomic_store(&tracer->looks_always, true);
-    atomic_store(&tracer->odd.word, 1ull << 63); /* a number that never comes down to 0 */
-}
-
-static atomic_bool *switch_page(void) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) return NULL;
-#ifdef MADV_WIPEONFORK
-    int saved = errno;
-    madvise(p, page, MADV_WIPEONFORK);
-    errno = saved;
-#endif
-    return p;
-}
-
-/* Rows hold the largest depths, so that they can be changed; what is not used is not touched.
- */
-int mt_tracer_start(const mt_options *options) {
-    tracer->options = *options;
-    atomic_store(&tracer->depth, (uint32_t)options->depth);
-    atomic_store(&tracer->erlang_depth, (uint32_t)options->erlang_depth);
-    if (mt_chunks_init(&tracer->chunks, (uint32_t)options->slots) != 0) return -1;
-    if (mt_sites_init(&tracer->sites, (uint32_t)options->slots, MT_KEY_MAX) != 0) {
-        mt_chunks_fini(&tracer->chunks);
-        return -1;
-    }
-    atomic_bool *on = switch_page();
-    if (!on) return -1;
-    mt_sampler_configure(&tracer->sampler, options->interval, (uint32_t)options->budget_ppm);
-    if (options->interval == 0) look_always();
-    bool keys = mt_thread_start() == 0; /* libunwind would take the program's own without one */
-    mt_unwind_start(true, keys);
-    atomic_store(on, true);
-    atomic_store(&tracer->on, on);
-    return 0;
-}
-
-void mt_tracer_never_align(void) {
-    atomic_store(&tracer->never_aligns, true);
-}
-
-void mt_tracer_pause(void) {
-    atomic_store(atomic_load(&tracer->on), false);
-}
-
-void mt_tracer_resume(void) {
-    mt_tracer_reset();
-    atomic_store(atomic_load(&tracer->on), true);
-}
-
-/* The only thread there is takes its slow path from now on, which passes through. */
-void mt_tracer_stop(void) {
-    if (mt_tracer_on()) atomic_store(atomic_load(&tracer->on), false);
-    mt_tls_mine.block = NULL;
 }
 
 /* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
@@ -351,44 +289,10 @@ void mt_tracer_restore(const mt_held *held) {
     else end(held->cell, &held->chunk);
 }
 
-static void take_slice(mt_thread *block) {
-    atomic_store_explicit(&block->credit.left, 0, memory_order_relaxed);
-}
-
-/* Twice: a thread that was just subtracting from its slice may have stored what was left. */
-static void take_slices(void) {
-    mt_thread_each(take_slice);
-    mt_thread_each(take_slice);
-}
-
-void mt_tracer_reset(void) {
-    uint64_t total[MT_COUNT_N];
-    atomic_fetch_add(&tracer->epoch, 1);
-    mt_sampler_reset(&tracer->sampler);
-    take_slices();
+void mt_tracer_end_all(void) {
     for (int32_t i = 0; i < mt_chunks_slots(&tracer->chunks); i++) {
         mt_chunk chunk;
         int32_t cell = mt_chunks_take_cell(&tracer->chunks, i, &chunk);
         if (cell >= 0) end(cell, &chunk);
     }
-    mt_sites_reset(&tracer->sites);
-    mt_thread_sum(total);
-    atomic_store(&tracer->ignored_before, total[MT_COUNT_ignored]);
-    atomic_store(&tracer->thinned_before, total[MT_COUNT_thinned]);
-}
-
-void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
-                         uint32_t erlang_depth) {
-    bool same = interval == tracer->options.interval;
-    tracer->options.interval = interval;
-    tracer->options.budget_ppm = budget_ppm;
-    tracer->options.depth = depth;
-    tracer->options.erlang_depth = erlang_depth;
-    atomic_store(&tracer->depth, depth);
-    atomic_store(&tracer->erlang_depth, erlang_depth);
-    atomic_store(&tracer->sampler.budget_ppm, budget_ppm);
-    if (same) return;
-    if (interval == 0) look_always();
-    mt_sampler_configure(&tracer->sampler, interval, budget_ppm);
-    take_slices();
 }

@@ -105,22 +105,7 @@ static inline bool mt_tracer_may_know(const void *chunk) {
     return mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk);
 }
 
-/* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */
-int mt_tracer_start(const mt_options *options);
-
-/* Chunks that are drawn get no boundary from now on: for an allocator that has no memalign of
- * its own. */
-void mt_tracer_never_align(void);
-
-/* Switches off and, with empty tables, on again, after a start. What was recorded can be read
- * meanwhile; a call that is under way may still record or end one. Not for hooks. */
-void mt_tracer_pause(void);
-void mt_tracer_resume(void);
-
-/* Switches off for good: for the child after a fork, where the page does not do it. */
-void mt_tracer_stop(void);
-
-/* The rest is for hooks; errno and the floating-point environment are kept.
+/* For hooks; errno and the floating-point environment are kept.
  *
  * Counts the call and lets the sampler decide what its fast path did not. True: the thread's
  * guard is up, for an allocator that calls our hooks itself; give the chunk, or NULL, to
@@ -161,16 +146,8 @@ void mt_tracer_hold(void *chunk, mt_held *held);
 void mt_tracer_release(const mt_held *held);
 void mt_tracer_restore(const mt_held *held);
 
-/* From here on not for hooks.
- *
- * Empties the tables and starts the sampler anew: records of chunks that are alive are ended,
- * their frees will pass unnoticed. Any thread, while others allocate. */
-void mt_tracer_reset(void);
-
-/* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be
- * within the bounds of options.h. */
-void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
-                         uint32_t erlang_depth);
+/* Ends all records there are: for control. */
+void mt_tracer_end_all(void);
 
 /* CLOCK_MONOTONIC in nanoseconds, the clock of born_ns. */
 uint64_t mt_tracer_now(void);

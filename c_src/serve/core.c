@@ -12,6 +12,7 @@
 #include "hook/nif_loaded.h"
 #include "hook/vm.h"
 #include "loaded.h"
+#include "record/control.h"
 #include "record/tracer.h"
 
 /* Something is there to be asked about: it traces, or has traced. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "record/real.h"
+#include "record/control.h"
 #include "record/tracer.h"
 
 enum { SEEDS = 240, SITES = 5, STEADY = 60000, CHURN = 20000, CACHE = 2000 };

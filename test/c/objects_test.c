@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "name/objects.h"
@@ -73,6 +74,22 @@ static void addresses_in_no_object_are_unknown(void **state) {
     assert_null(mt_objects_find(&objects, (uintptr_t)heap, 100));
     assert_null(mt_objects_find(&objects, UINTPTR_MAX, 100));
     free(heap);
+    mt_objects_empty(&objects);
+}
+
+/* The kernel's own object has no file. */
+static void the_vdso_has_a_name_and_no_symbols(void **state) {
+    (void)state;
+    mt_objects objects = {0};
+    mt_symbols symbols;
+    uintptr_t vdso = getauxval(AT_SYSINFO_EHDR);
+    if (!vdso) skip();
+    mt_objects_read(&objects, 100);
+    const mt_object *o = mt_objects_find(&objects, vdso + 0x400, 100);
+    if (!o) skip(); /* this C library does not list it */
+    assert_true(o->path[0] != '/');
+    assert_int_equal(mt_symbols_read_all(&symbols, o->path, &o->identity, NULL), -1);
+    assert_null(mt_symbols_find(&symbols, vdso + 0x400 - o->base));
     mt_objects_empty(&objects);
 }
 
@@ -163,6 +180,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_belong_to_objects),
         cmocka_unit_test(addresses_in_no_object_are_unknown),
+        cmocka_unit_test(the_vdso_has_a_name_and_no_symbols),
         cmocka_unit_test(an_object_that_is_gone_keeps_its_time),
         cmocka_unit_test(what_comes_later_does_not_take_the_names_of_what_was),
         cmocka_unit_test(two_in_one_place_between_pictures_are_none),

@@ -118,6 +118,72 @@ defmodule Mtrace.AttachedTest do
     end
   end
 
+  # Words of the JIT's code and of these libraries' slots that lead into our code.
+  defp words_that_lead_to_us do
+    lines = File.read!("/proc/self/maps") |> String.split("\n", trim: true)
+    ours = for line <- lines, line =~ "/mtrace.so" and line =~ "r-xp", do: range(line)
+    {:ok, memory} = :file.open(~c"/proc/self/mem", [:read, :raw, :binary])
+
+    count =
+      for line <- lines,
+          (line =~ "memfd:vmem" and line =~ "r-xs") or
+            (line =~ ~r/leaky.so|jiffy.so/ and line =~ ~r/ r--p | rw-p /),
+          {lo, hi} = range(line),
+          {:ok, bytes} <- [:file.pread(memory, lo, hi - lo)],
+          <<word::little-64 <- bytes>>,
+          Enum.any?(ours, fn {lo, hi} -> word >= lo and word < hi end),
+          reduce: 0,
+          do: (n -> n + 1)
+
+    :file.close(memory)
+    count
+  end
+
+  defp range(line) do
+    [lo, hi] = line |> String.split() |> hd() |> String.split("-")
+    {String.to_integer(lo, 16), String.to_integer(hi, 16)}
+  end
+
+  # Does this again and again until told to stop.
+  defp repeat(f) do
+    task = Task.async(fn -> again(f) end)
+    fn -> send(task.pid, :stop) && Task.await(task, 60_000) end
+  end
+
+  defp again(f) do
+    f.()
+    receive(do: (:stop -> :ok), after: (0 -> again(f)))
+  end
+
+  test "a detach in the middle of an attach left NIFs wrapped" do
+    {:ok, _} = Mtrace.attach()
+    Mtrace.detach()
+    expected = words_that_lead_to_us()
+
+    for _ <- 1..5 do
+      stop = repeat(&Mtrace.detach/0)
+      assert {:ok, _} = Mtrace.attach()
+      stop.()
+      Mtrace.detach()
+      assert words_that_lead_to_us() == expected
+    end
+  end
+
+  test "a load of our module in the middle of a detach left a slot behind" do
+    {:ok, _} = Mtrace.attach()
+    Mtrace.detach()
+    expected = words_that_lead_to_us()
+
+    for _ <- 1..10 do
+      {:ok, _} = Mtrace.attach()
+      stop = repeat(fn -> :code.soft_purge(Mtrace.Native) && :code.load_file(Mtrace.Native) end)
+      for _ <- 1..5, do: {Mtrace.detach(), Mtrace.attach()}
+      Mtrace.detach()
+      stop.()
+      assert words_that_lead_to_us() == expected
+    end
+  end
+
   test "1000 times on and off under load: no crash, and everything mapped as before" do
     {:ok, _} = Mtrace.attach()
     Mtrace.detach()

@@ -31,6 +31,24 @@ defmodule Mtrace.NamesTest do
 
   defp own(stack, library), do: Enum.filter(stack, &(&1.library == library.file))
 
+  # What a program prints in a BEAM of its own, where everything is recorded from the start.
+  defp preloaded(program, env, limit \\ "") do
+    ebin = Path.dirname(to_string(:code.which(Mtrace)))
+
+    env = [
+      {"LD_PRELOAD", Mtrace.status().object},
+      {"MTRACE_INTERVAL", "0"},
+      {"MTRACE_SLOTS", "1048576"} | env
+    ]
+
+    {output, 0} =
+      System.cmd("sh", ["-c", limit <> "exec elixir -pa \"$0\" -e \"$1\"", ebin, program],
+        env: env
+      )
+
+    output
+  end
+
   test "debug information gives lines and the functions that were inlined" do
     library = Library.make("leak.c", "-O2 -g")
     {address, site} = leak(library)
@@ -125,17 +143,8 @@ defmodule Mtrace.NamesTest do
     IO.puts(Enum.map_join(chunk.stack, " ", & &1.symbol))
     """
 
-    ebin = Path.dirname(to_string(:code.which(Mtrace)))
     path = "/nowhere:#{Path.join(Path.dirname(library.file), "debug")}"
-
-    env = [
-      {"LD_PRELOAD", Mtrace.status().object},
-      {"MTRACE_DEBUG_PATH", path},
-      {"MTRACE_INTERVAL", "0"},
-      {"MTRACE_SLOTS", "1048576"}
-    ]
-
-    {output, 0} = System.cmd("elixir", ["-pa", ebin, "-e", program], env: env)
+    output = preloaded(program, [{"MTRACE_DEBUG_PATH", path}])
     assert output =~ "malloc inlined_leak static_leak fixture_leak leak_nif"
   end
 
@@ -151,18 +160,39 @@ defmodule Mtrace.NamesTest do
     IO.puts(Mtrace.status().notes)
     """
 
-    ebin = Path.dirname(to_string(:code.which(Mtrace)))
-
-    env = [
-      {"LD_PRELOAD", Mtrace.status().object},
-      {"LD_LIBRARY_PATH", dir},
-      {"MTRACE_INTERVAL", "0"},
-      {"MTRACE_SLOTS", "1048576"}
-    ]
-
-    {output, 0} = System.cmd("elixir", ["-pa", ebin, "-e", program], env: env)
+    output = preloaded(program, [{"LD_LIBRARY_PATH", dir}])
     assert output =~ "malloc: leak_by_malloc: leak_nif: "
     assert output =~ "apt-get install libdw1"
+  end
+
+  test "names were lost for good after a moment without descriptors" do
+    # Names are looked for again ten seconds later.
+    program = """
+    address = Mtrace.Test.Leaky.leak(:malloc, 7777, 1)
+    show = fn chunks ->
+      {_, _, _, _, stack} = List.keyfind(chunks, address, 2)
+      IO.puts(Enum.map_join(stack, " ", fn frame -> frame && elem(frame, 1) || "-" end))
+    end
+    Mtrace.stats()
+    open = fn open, files ->
+      case :file.open(~c"/dev/null", [:read, :raw]) do
+        {:ok, file} -> open.(open, [file | files])
+        _ -> files
+      end
+    end
+    files = open.(open, [])
+    before = Mtrace.olds(1_000_000)
+    Enum.each(files, &:file.close/1)
+    show.(before)
+    Process.sleep(11_000)
+    show.(Mtrace.olds(1_000_000))
+    """
+
+    [before, later] =
+      preloaded(program, [], "ulimit -n 300; ") |> String.split("\n", trim: true)
+
+    refute before =~ "leak_by_malloc"
+    assert later =~ "malloc leak_by_malloc leak_nif"
   end
 
   test "C++ templates appear demangled, and the language's own are not to blame" do

@@ -11,6 +11,7 @@
 #include "hook/vm.h"
 #include "name/jit.h"
 #include "name/mfa.h"
+#include "record/control.h"
 #include "record/tracer.h"
 
 typedef ERL_NIF_TERM term;

@@ -23,5 +23,6 @@ defmodule Mtrace.Test.Leaky do
   def leak_again(_first, _second, _size), do: :erlang.nif_error(:not_loaded)
   def churn(_size, _times), do: :erlang.nif_error(:not_loaded)
   def give_back(_address), do: :erlang.nif_error(:not_loaded)
+  def same(_term), do: :erlang.nif_error(:not_loaded)
   def resize(_address, _size), do: :erlang.nif_error(:not_loaded)
 end

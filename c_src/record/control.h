@@ -1,0 +1,36 @@
+/* control: switches the tracer on and off, empties it, and sets it otherwise at run time.
+ *
+ * Not for hooks, but for stop, in the child of a fork.
+ */
+#ifndef MT_RECORD_CONTROL_H
+#define MT_RECORD_CONTROL_H
+
+#include <stdint.h>
+
+#include "options.h"
+
+/* Maps the tables and switches on. 0, or -1 without memory: it then stays off. Once. */
+int mt_tracer_start(const mt_options *options);
+
+/* Chunks that are drawn get no boundary from now on: for an allocator that has no memalign of
+ * its own. */
+void mt_tracer_never_align(void);
+
+/* Switches off and, with empty tables, on again, after a start. What was recorded can be read
+ * meanwhile; a call that is under way may still record or end one. Not for hooks. */
+void mt_tracer_pause(void);
+void mt_tracer_resume(void);
+
+/* Switches off for good: for the child after a fork, where the page does not do it. */
+void mt_tracer_stop(void);
+
+/* Empties the tables and starts the sampler anew: records of chunks that are alive are ended,
+ * their frees will pass unnoticed. Any thread, while others allocate. */
+void mt_tracer_reset(void);
+
+/* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be
+ * within the bounds of options.h. */
+void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
+                         uint32_t erlang_depth);
+
+#endif
