@@ -249,8 +249,9 @@ defmodule Mtrace do
 
   Raises `ArgumentError` if the options are no keyword list of `:only`.
 
-  Takes 10 to 60 ms on a dirty scheduler, more on a loaded machine, and stops nobody; costs as the
-  preload does, and about 1 ns more for each allocation.
+  Takes 10 to 60 ms on a dirty scheduler, and stops nobody; costs as the preload does, and about 1 ns
+  more for each allocation. The first time a node in interactive mode loads Mtrace's modules, which
+  waits its turn where every scheduler is busy.
 
       iex> {:ok, status} = Mtrace.attach()
       iex> status.active
@@ -258,11 +259,12 @@ defmodule Mtrace do
   """
   @spec attach(only: [part]) :: {:ok, map} | {:error, :preloaded | {:unknown, list} | term}
   def attach(options \\ []) do
-    with {:ok, parts} <- parts(options),
-         :ok <- prepare(),
-         {:ok, :ok} <- Native.attach(parts) do
-      calibrate()
-      {:ok, status()}
+    with {:ok, parts} <- parts(options) do
+      attached =
+        promptly(fn -> with {:ok, :ok} <- Native.attach(parts), do: {:ok, status()} end)
+
+      spawn(&prepare/0)
+      attached
     end
   end
 
@@ -566,7 +568,7 @@ defmodule Mtrace do
   defp calibrate do
     if :persistent_term.get({__MODULE__, :calibrated}, false) == false do
       Code.ensure_loaded(Native)
-      if fresh_process(&calibrate_here/0), do: calibrated()
+      if promptly(&calibrate_here/0), do: calibrated()
     end
 
     :ok
@@ -582,13 +584,15 @@ defmodule Mtrace do
     found and length(data) > 0
   end
 
-  # The caller's own stack may be in any state, in the middle of loading code for one.
-  defp fresh_process(f) do
-    {pid, monitor} = spawn_monitor(fn -> exit({:found, f.()}) end)
+  # In a process of its own, which a busy node does not let wait. (The caller's stack, too, may be in
+  # any state: in the middle of loading code for one.)
+  defp promptly(f) do
+    {pid, monitor} =
+      :erlang.spawn_opt(fn -> exit({:found, f.()}) end, [:monitor, priority: :high])
 
     receive do
       {:DOWN, ^monitor, :process, ^pid, {:found, found}} -> found
-      {:DOWN, ^monitor, :process, ^pid, _} -> false
+      {:DOWN, ^monitor, :process, ^pid, reason} -> exit(reason)
     end
   end
 
