@@ -79,7 +79,8 @@ defmodule Mtrace.Frame do
   defp app({name, version}), do: "(#{name} #{version})"
 
   # Names come from other people's files and may hold anything, escape sequences for terminals too.
-  defp printable(text) do
+  @doc false
+  def printable(text) do
     if String.printable?(text) do
       text
     else
