@@ -58,9 +58,8 @@ defmodule Mtrace do
   Where nothing is traced the calls raise `Mtrace.InactiveError`; `status/0` always answers.
   """
 
-  alias Mtrace.{InactiveError, Native, Snapshot}
-
-  @version Mix.Project.config()[:version]
+  alias Mtrace.{Growth, InactiveError, Leaks, Native, Options, Preparation}
+  alias Mtrace.{Selection, Snapshot, Status}
 
   @typedoc """
   One frame of a stack: the file of the library (or program) and the function's symbol, `nil`
@@ -130,6 +129,12 @@ defmodule Mtrace do
   that there are no lines, and `status/0` says what to install. A library that was unloaded keeps
   the names of its functions. The network is never asked.
 
+    * `:processes` - whether to ask the processes that chunks were allocated for what they are (`true`);
+      it takes at most 200 ms, where some of them are busy
+
+  `Mtrace.Snapshot.save/2` keeps it in a file. `sites/2`, `diff/3`, `leaks/1`, `export/4` and `report/2`
+  work on a snapshot as on the node itself.
+
   Raises `Mtrace.InactiveError` if nothing is traced. Costs some 15 to 50 ms when all 4096 slots are
   taken, and more the first time, for debug information to be read; it runs on a dirty scheduler and
   stops nobody. Names are kept, in at most some 8 MiB; the rest is given back.
@@ -137,35 +142,156 @@ defmodule Mtrace do
       iex> Mtrace.snapshot()
       #Mtrace.Snapshot<nonode@nohost, 2026-11-20 10:23:46.123456Z, 1873 chunks from 402 stacks, interval 65536>
   """
-  @spec snapshot :: Snapshot.t()
-  def snapshot do
-    calibrate()
+  @spec snapshot(processes: boolean) :: Snapshot.t()
+  def snapshot(options \\ []) do
+    Options.check!("snapshot/1", options, processes: &is_boolean/1)
+    Preparation.calibrate()
     raw = Native.snapshot() |> ok!()
     stats = Native.stats() |> ok!()
-    Snapshot.build(raw, Map.take(stats, [:recorded, :slots, :interval, :ignored, :thinned]))
+
+    Snapshot.Build.build(
+      raw,
+      Map.take(stats, [:recorded, :slots, :interval, :ignored, :thinned, :resets]),
+      options
+    )
   end
 
   @doc """
-  Where live memory was allocated: an `Mtrace.Site` for each different stack, most bytes first.
+  Where live memory was allocated, most bytes first: an `Mtrace.Site` for each different stack, or an
+  `Mtrace.Group` for what sites have in common.
 
-    * `:by` - `:stack`
+  Of the node as it is, or of a snapshot: `sites(by: :app)`, `sites(snapshot, by: :app)`.
+
+    * `:by` - `:stack` (the default) for sites; `:function`, `:library`, `:app`, `:caller` (the NIF),
+      `:pid`, `:thread`, `:allocator` for groups
+    * `:sort` - the field that decides, the largest first: `:live_bytes` (the default), `:live`,
+      `:allocated_bytes`, `:allocated`, `:freed_bytes`, `:freed`, `:peak_bytes`, `:oldest_ms`,
+      `:median_ms`, `:youngest_ms` or `:recorded`
+    * `:top` - how many at most (`:all`)
+    * `:filter` - what to look at: a function of a site that returns a boolean, or a keyword list, all
+      of which must hold: `function:`, `library:` (patterns for the culprit's), `app:`, `caller:`
+      (a `{module, function, arity}`, in which `:_` stands for any, or a module), `allocator:`,
+      `pid:`, `thread:` (number, name or kind), `min_age_ms:`, `max_age_ms:`. The last four pick chunks
+    * `:ignore` - what to leave out: a pattern, a list of them, or `{:file, path}` with one a line.
+      A site is left out if a pattern is found in the function, library or source file of any of its
+      frames
+
+  A pattern is a `Regex`, or a string as in the suppressions of LeakSanitizer, whose files can be read,
+  too: it is looked for anywhere, `*` stands for any text, `^` and `$` for the ends.
 
   Raises `ArgumentError` for other options, `Mtrace.InactiveError` if nothing is traced. Costs as
-  `snapshot/0`, which has the same sites.
+  `snapshot/1`, and some ms for summing up.
 
-      iex> Mtrace.sites(by: :stack) |> hd()
-      #Mtrace.Site<97.7 KiB in 1000 chunks, leak_malloc at leaky.c:12 in leaky.so (mtrace 0.1.0)>
+      iex> Mtrace.sites(top: 1)
+      [#Mtrace.Site<97.7 KiB in 1000 chunks, leak_malloc at leaky.c:12 in leaky.so (mtrace 0.1.0)>]
+      iex> Mtrace.sites(by: :caller, filter: [app: :jiffy], ignore: ["OpenSSL", "^lib*_init"])
   """
-  @spec sites(by: :stack) :: [Mtrace.Site.t()]
-  def sites(options \\ []) do
-    unless Keyword.keyword?(options) and Keyword.drop(options, [:by]) == [] and
-             Keyword.get(options, :by, :stack) == :stack do
-      raise ArgumentError,
-            "Mtrace.sites/1 takes by: :stack and no other option, got: #{inspect(options)}"
-    end
+  @spec sites(Snapshot.t() | keyword) :: [Mtrace.Site.t()] | [Mtrace.Group.t()]
+  def sites(options \\ [])
+  def sites(%Snapshot{} = snapshot), do: sites(snapshot, [])
 
-    snapshot().sites
+  def sites(options) do
+    Options.check!("sites/1", options, Selection.options())
+    Selection.sites(snapshot(processes: false), options, "sites/1")
   end
+
+  @doc "The same of a snapshot."
+  @spec sites(Snapshot.t(), keyword) :: [Mtrace.Site.t()] | [Mtrace.Group.t()]
+  def sites(%Snapshot{} = snapshot, options), do: Selection.sites(snapshot, options, "sites/2")
+
+  @doc """
+  What grew between two snapshots, the most first: a list of `Mtrace.Growth`. What is as it was is left
+  out.
+
+  Both may be of one run, or of two, or of two versions of a program: stacks are compared by their
+  names. Takes the options of `sites/1`, but for `:sort`, which is `:growth_bytes` (the default) or
+  `:growth`. Raises `ArgumentError` for other options. Costs some ms.
+
+      iex> before = Mtrace.snapshot()
+      iex> Mtrace.diff(before, Mtrace.snapshot(), by: :app, top: 3)
+      [#Mtrace.Growth<+97.7 KiB, 0 to 1000 chunks: mtrace 0.1.0>]
+  """
+  @spec diff(Snapshot.t(), Snapshot.t(), keyword) :: [Growth.t()]
+  def diff(old, new, options \\ [])
+
+  def diff(%Snapshot{} = old, %Snapshot{} = new, options), do: Growth.diff(old, new, options)
+
+  def diff(old, new, _options) do
+    raise ArgumentError,
+          "Mtrace.diff/3 compares two snapshots, got: #{inspect(old)} and #{inspect(new)}"
+  end
+
+  @doc """
+  A snapshot for `leaks(since: mark)` later, which so watches without waiting.
+
+  Where the table has room an adaptive sampler is told to draw more from now on: after a burst, the
+  node's start for one, it would do so only after as much has been allocated again. Costs as
+  `snapshot/1`; a mark takes some MB of the caller's memory as long as it is kept.
+
+      iex> mark = Mtrace.mark()
+      iex> Mtrace.leaks(since: mark)
+  """
+  @spec mark :: Snapshot.t()
+  def mark do
+    Native.sharpen() |> ok!()
+    snapshot(processes: false)
+  end
+
+  @doc """
+  Watches for a while, and tells what leaks: a list of `Mtrace.Leak`, those that leak first, then by
+  bytes a minute. An empty list: nothing does.
+
+    * `:window` - how long to watch, in ms, from 100 to 86400000 (30000). A leak that shows three times
+      in it can be told; a slower one needs a longer window
+    * `:since` - instead of a window: a snapshot of this run of the node (`mark/0`), or a list of them,
+      the earliest first. Returns at once, and can be asked again. The more marks, the surer: what was
+      allocated and freed between two of them is not seen, and `:growing` takes two at least
+    * `:until` - with `:since`: the last snapshot, instead of the node as it is
+    * `:steady` - whether to list what does not leak, too (`false`)
+    * `:top` - how many at most (`:all`)
+    * `:filter`, `:ignore` - as in `sites/1`
+    * `:progress` - whether to show on the terminal that it watches, and its result in a sentence;
+      by default where the caller has a terminal
+
+  `{:error, :reset}` if the table was emptied meanwhile (`reset/0`, `attach/1`), `{:error, :detached}` if
+  tracing was ended. Raises `ArgumentError` for other options, `Mtrace.InactiveError` if nothing is
+  traced.
+
+  Looks at the node 13 times in all, each of which costs as `snapshot/1`; between them the caller
+  sleeps.
+
+  ## How a verdict is found
+
+  Sites whose native frames are the same are one, whatever Erlang code called. Each chunk is known
+  by its address and the time of its birth, so that it is seen again at each look.
+
+  A site is `:steady` unless its bytes grew by more than twice the standard error of the growth. If they
+  did, it is a `:leak` where all of these hold:
+
+    * chunks that are there at the end were allocated in each third of the window, 3 at least: growth
+      that has stopped, a cache that is full, is none
+    * of the chunks that were allocated in the first third and still there at its end, none is gone at
+      the end of the window, or `survival` is 0.9 at least
+    * of those that were there at the beginning no more than a tenth and one are gone: what is freed
+      after a longer time than the window's third shows there
+
+  It is `:growing` where the site has at least as many bytes at each look as at the one before, and
+  more after each third of the window: a buffer that grows by `realloc` for one, or a leak among
+  chunks that come and go.
+
+  The survival estimate, and that a leak is told by growth and survival, are Scalene's (Berger, Stern,
+  Altmayer Pizzorno: Triangulating Python Performance Issues with Scalene, OSDI 2023). Scalene
+  follows one object at a time, from one new maximum of memory to the next, and reports lines where
+  survival is above 0.95 while memory as a whole grows by 1 %. Mtrace sees all recorded chunks of a
+  site at once, so it asks whether that site grows, not the program, and needs no maximum; its
+  threshold is lower as growth that goes on and old chunks that stay are asked for besides. How well
+  it does on programs whose leaks are known is in the guide "Corpus".
+
+      iex> Mtrace.leaks(window: 30_000)
+      [#Mtrace.Leak<leak, 5.7 MiB a minute, 99 % survive, parse_header at shop.c:88 in shop.so (shop 1.2.0), called by Shop.Nif.parse/1>]
+  """
+  @spec leaks(keyword) :: [Mtrace.Leak.t()] | {:error, :reset | :detached}
+  def leaks(options \\ []), do: Leaks.watch(options, &mark/0)
 
   @doc """
   Counters of the malloc family, the heap's own account, and how much of it all is recorded.
@@ -194,6 +320,7 @@ defmodule Mtrace do
     * `ignored` - chunks that were drawn but found no place in the table, since the start or the
       last `reset/0`
     * `thinned` - chunks that were taken out of it again to make room, since then
+    * `resets` - how often the table was emptied, by `reset/0` or `attach/1`
 
   Raises `Mtrace.InactiveError` if nothing is traced. Costs microseconds; walks glibc's arenas
   under their locks, for some microseconds each.
@@ -217,11 +344,11 @@ defmodule Mtrace do
   """
   @spec reset :: non_neg_integer
   def reset do
-    prepare()
+    Preparation.prepare()
     Native.reset() |> ok!()
   end
 
-  @parts [malloc: 1, beam: 2]
+  @parts Status.parts()
 
   @typedoc """
   What can be attached to: `:malloc`, the malloc family; `:beam`, what NIFs and drivers allocate by
@@ -261,9 +388,11 @@ defmodule Mtrace do
   def attach(options \\ []) do
     with {:ok, parts} <- parts(options) do
       attached =
-        promptly(fn -> with {:ok, :ok} <- Native.attach(parts), do: {:ok, status()} end)
+        Preparation.promptly(fn ->
+          with {:ok, :ok} <- Native.attach(parts), do: {:ok, status()}
+        end)
 
-      spawn(&prepare/0)
+      spawn(&Preparation.prepare/0)
       attached
     end
   end
@@ -413,192 +542,10 @@ defmodule Mtrace do
           optional(atom) => term
         }
   def status do
-    calibrate()
+    Preparation.calibrate()
 
-    case Native.status() do
-      {:ok, %{reason: reason, object: object}} -> inactive(:inactive, reason, object)
-      {:ok, status} -> active(status)
-      {:error, {:not_loaded, _} = reason} -> inactive(not_loaded_state(), reason, nil)
-    end
+    Status.describe()
   end
-
-  defp not_loaded_state, do: if(InactiveError.unsupported(), do: :unsupported, else: :inactive)
-
-  defp inactive(state, reason, object) do
-    %{
-      active: state,
-      reason: reason,
-      message: InactiveError.describe(reason),
-      object: object,
-      version: @version
-    }
-  end
-
-  defp active(status) do
-    %{
-      active: status.active,
-      message: message(status),
-      object: status.object,
-      version: @version,
-      allocator: status.allocator,
-      unwinder: status.unwinder,
-      parts: for({part, _} <- @parts, status[part], do: part),
-      options: options(status),
-      coverage:
-        Map.take(status, [
-          :recorded,
-          :slots,
-          :interval,
-          :ignored,
-          :thinned,
-          :sites,
-          :missed_frees
-        ]),
-      own_bytes: status.own_bytes,
-      naming_bytes: status.naming_bytes,
-      notes:
-        ignored_note(status) ++
-          unwinder_note(status.unwinder) ++
-          allocator_note(status.allocator) ++
-          refused_notes(status) ++ List.wrap(status.lines_lack) ++ status.beam_lacks
-    }
-  end
-
-  defp message(%{active: :detached} = status) do
-    "Mtrace is detached: #{status.recorded} chunks of the time before can be read. " <>
-      "Mtrace.attach() starts anew"
-  end
-
-  defp message(status) do
-    "Mtrace is active: #{status.active}, #{status.recorded} of #{status.slots} slots taken, " <>
-      density(status.interval)
-  end
-
-  defp options(status) do
-    %{
-      interval: status.fixed_interval || :adaptive,
-      budget: status.budget_ppm / 10_000,
-      depth: status.depth,
-      erlang_depth: status.erlang_depth,
-      slots: status.slots
-    }
-  end
-
-  defp density(0), do: "everything is recorded"
-  defp density(interval), do: "one draw in #{Mtrace.Size.format(interval)}"
-
-  defp ignored_note(%{fixed_interval: interval, ignored: ignored})
-       when is_integer(interval) and ignored > 100 do
-    [
-      "#{ignored} chunks found no place in the table, so that live figures are too low: with " <>
-        "Mtrace.configure(interval: :adaptive) it is thinned instead, or start the node with more " <>
-        "MTRACE_SLOTS; then Mtrace.reset()"
-    ]
-  end
-
-  defp ignored_note(_), do: []
-
-  defp unwinder_note(:cfi), do: []
-  defp unwinder_note(:libunwind), do: []
-
-  defp unwinder_note(:none) do
-    [
-      "Stacks are one frame deep because libunwind.so.8 was not found when the node started: " <>
-        "install it (Debian and Ubuntu: apt-get install libunwind8) and restart the node"
-    ]
-  end
-
-  defp unwinder_note(:refused) do
-    [
-      "Stacks are one frame deep: this version of libunwind would write into a pipe of its own " <>
-        "inside the node, and Mtrace does not know how to prevent it. Install another version"
-    ]
-  end
-
-  defp allocator_note(path) do
-    if Path.basename(path) =~ ~r/^libc[.-]/ do
-      []
-    else
-      [
-        "C++'s operator new is not seen: #{Path.basename(path)} has its own, which does not " <>
-          "call malloc. The bytes in Mtrace.stats/0 may describe glibc's heap instead"
-      ]
-    end
-  end
-
-  defp refused_notes(%{refused: refused, refusals: n}) do
-    notes = for {why, symbol, object} <- refused, do: refused(why, symbol, object)
-    more = n - length(notes)
-    if more > 0, do: notes ++ ["So it is with #{more} libraries more"], else: notes
-  end
-
-  defp refused(:elsewhere, symbol, object) do
-    "Calls of #{program(object)} are not seen: its #{symbol} is another allocator's " <>
-      "(RTLD_DEEPBIND, or one of its own)"
-  end
-
-  defp refused(:own, symbol, object) do
-    "Calls of #{program(object)} are not seen: it has its own #{symbol} built in"
-  end
-
-  defp refused(:unbound, symbol, object) do
-    "Calls of #{program(object)} are not seen before it has called #{symbol} once: there are " <>
-      "several allocators in this node, and it may belong to any"
-  end
-
-  defp refused(:protected, symbol, object) do
-    "Calls of #{program(object)} are not seen: the system did not allow to redirect its #{symbol}"
-  end
-
-  defp program(""), do: "the program itself"
-  defp program(object), do: Path.basename(object)
-
-  # Code that is loaded takes memory, and loading waits for processes that are in a long NIF: what a
-  # look at the table needs is there before.
-  defp prepare do
-    if :persistent_term.get({__MODULE__, :rehearsed}, false) == false do
-      Snapshot.rehearse()
-      :persistent_term.put({__MODULE__, :rehearsed}, true)
-    end
-
-    calibrate()
-  end
-
-  # Where Erlang's stack lies is found out by calls from different depths of it, the first time.
-  defp calibrate do
-    if :persistent_term.get({__MODULE__, :calibrated}, false) == false do
-      Code.ensure_loaded(Native)
-      if promptly(&calibrate_here/0), do: calibrated()
-    end
-
-    :ok
-  end
-
-  defp calibrated, do: :persistent_term.put({__MODULE__, :calibrated}, true)
-
-  # In a process whose heap is no more as it was made: the words that describe it then differ.
-  defp calibrate_here do
-    data = Enum.to_list(1..1000)
-    :erlang.garbage_collect()
-    found = Enum.any?(1..12, &calibrate_from/1)
-    found and length(data) > 0
-  end
-
-  # In a process of its own, which a busy node does not let wait. (The caller's stack, too, may be in
-  # any state: in the middle of loading code for one.)
-  defp promptly(f) do
-    {pid, monitor} =
-      :erlang.spawn_opt(fn -> exit({:found, f.()}) end, [:monitor, priority: :high])
-
-    receive do
-      {:DOWN, ^monitor, :process, ^pid, {:found, found}} -> found
-      {:DOWN, ^monitor, :process, ^pid, reason} -> exit(reason)
-    end
-  end
-
-  # Not a tail call: each depth has a stack of its own.
-  defp calibrate_from(0), do: Native.calibrate(:now) == true
-  defp calibrate_from(depth), do: calibrate_from(depth - 1) and depth > 0
 
   defp ok!({:ok, value}), do: value
   defp ok!({:error, reason}), do: raise(InactiveError, reason: reason)

@@ -92,6 +92,13 @@ void mt_tracer_reset(void) {
     atomic_store(&tracer->thinned_before, total[MT_COUNT_thinned]);
 }
 
+void mt_tracer_sharpen(void) {
+    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
+    if (mt_chunks_taken(&tracer->chunks) >= slots / 4) return;
+    mt_sampler_lower(&tracer->sampler);
+    take_slices();
+}
+
 void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
                          uint32_t erlang_depth) {
     bool same = interval == tracer->options.interval;

@@ -110,6 +110,14 @@ void mt_sampler_halve(mt_sampler *s, uint64_t now_ns) {
                                             memory_order_relaxed, memory_order_relaxed);
 }
 
+void mt_sampler_lower(mt_sampler *s) {
+    uint64_t from = atomic_load_explicit(&s->interval, memory_order_relaxed);
+    if (atomic_load_explicit(&s->fixed, memory_order_relaxed)) return;
+    atomic_compare_exchange_strong_explicit(&s->interval, &from,
+                                            from > 16 * MT_COST_BASE ? from / 16 : 0,
+                                            memory_order_relaxed, memory_order_relaxed);
+}
+
 /* What the account lacks may come out of the burst that a start and a reset allow. */
 static bool burst_covers(mt_sampler *s, uint64_t missing_ns) {
     if (atomic_load_explicit(&s->burst_ns, memory_order_relaxed) <= 0) return false;

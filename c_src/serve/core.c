@@ -35,6 +35,7 @@ static void stats(mt_stats *out) {
     out->count[MT_COUNT_ignored] -= ignored;
     out->count[MT_COUNT_thinned] -= thinned;
     out->interval = atomic_load(&mt_tracer_state.sampler.interval);
+    out->resets = atomic_load(&mt_tracer_state.epoch);
     out->recorded_now = mt_chunks_taken(&mt_tracer_state.chunks);
     out->slots = (uint64_t)mt_chunks_slots(&mt_tracer_state.chunks);
 }
@@ -104,6 +105,7 @@ const mt_core mtrace_core = {
     .stats = stats,
     .status = status,
     .reset = mt_tracer_reset,
+    .sharpen = mt_tracer_sharpen,
     .configure = mt_tracer_configure,
     .snapshot = snapshot,
     .oldest = oldest,

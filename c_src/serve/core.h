@@ -26,7 +26,7 @@
 
 #define MT_CORE_MAGIC 0x6563617274aa6d01ull
 #ifndef MT_CORE_VERSION
-#define MT_CORE_VERSION 4
+#define MT_CORE_VERSION 5
 #endif
 
 typedef struct mt_stats {
@@ -35,6 +35,7 @@ typedef struct mt_stats {
     uint64_t recorded_now; /* cells of the table that are taken */
     uint64_t slots;
     uint64_t interval; /* of the sampler, now */
+    uint64_t resets;   /* how often the table was emptied */
 } mt_stats;
 
 enum { MT_STATUS_REFUSALS = 8 };
@@ -61,6 +62,7 @@ typedef struct mt_core {
     void (*stats)(mt_stats *stats);
     void (*status)(mt_status *status);
     void (*reset)(void);
+    void (*sharpen)(void);
     /* See mt_tracer_configure; the values must be within the bounds of options.h. */
     void (*configure)(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
                       uint32_t erlang_depth);

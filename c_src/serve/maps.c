@@ -50,6 +50,7 @@ static void put_coverage(ErlNifEnv *env, term *map, const mt_stats *stats) {
     put_number(env, map, "thinned", stats->count[MT_COUNT_thinned]);
     put_number(env, map, "interval", stats->interval);
     put_number(env, map, "slots", stats->slots);
+    put_number(env, map, "resets", stats->resets);
 }
 
 mt_term mt_maps_stats(ErlNifEnv *env, const mt_core *core) {

@@ -87,6 +87,15 @@ static term reset_nif(ErlNifEnv *env, int argc, const term argv[]) {
     return ok(env, enif_make_uint64(env, mt_tracer_now() - begin));
 }
 
+static term sharpen_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    (void)argc, (void)argv;
+    term reason;
+    const mt_core *core = active_core(env, &reason);
+    if (!core) return error(env, reason);
+    core->sharpen();
+    return ok(env, atom(env, "ok"));
+}
+
 /* Records and the room for their names: no more than are asked for. */
 typedef struct {
     mt_record *records;
@@ -260,6 +269,7 @@ static int upgrade(ErlNifEnv *env, void **data, void **old_data, term info) {
 static ErlNifFunc functions[] = {
     {"stats", 0, stats_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"reset", 0, reset_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"sharpen", 0, sharpen_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"configure", 4, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},

@@ -102,9 +102,9 @@ static mt_term thread_kind(ErlNifEnv *env, uint32_t thread) {
     return enif_make_atom(env, kinds[thread >> MT_CHUNK_KIND_SHIFT & 3]);
 }
 
-static mt_term chunk_term(ErlNifEnv *env, const mt_record *r, uint32_t stack, uint64_t now_ns) {
+static mt_term chunk_term(ErlNifEnv *env, const mt_record *r, uint32_t stack) {
     return enif_make_tuple8(env, number(env, r->chunk.address), number(env, r->chunk.size),
-                            number(env, age_ns(r, now_ns) / 1000000),
+                            number(env, r->chunk.born_ns),
                             enif_make_double(env, (double)r->chunk.weight / MT_WEIGHT_ONE),
                             enif_make_uint(env, stack), pid_term(env, r->chunk.pid),
                             number(env, r->chunk.thread & MT_CHUNK_TID),
@@ -160,10 +160,10 @@ static mt_term snapshot(ErlNifEnv *env, pair *sorted, uint32_t n, mt_caller_of *
     for (uint32_t i = 0; i < n; i++) {
         if (i == 0 || by_stack(&sorted[i], &sorted[i - 1]) != 0)
             stacks[count++] = stack_term(env, sorted[i].record, sorted[i].named, caller);
-        chunks = enif_make_list_cell(env, chunk_term(env, sorted[i].record, count - 1, now_ns),
-                                     chunks);
+        chunks = enif_make_list_cell(env, chunk_term(env, sorted[i].record, count - 1), chunks);
     }
-    return enif_make_tuple2(env, chunks, enif_make_tuple_from_array(env, stacks, count));
+    return enif_make_tuple3(env, chunks, enif_make_tuple_from_array(env, stacks, count),
+                            number(env, now_ns));
 }
 
 mt_term mt_terms_snapshot(ErlNifEnv *env, const mt_record *records, const mt_named *named,

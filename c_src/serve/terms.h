@@ -2,10 +2,13 @@
  *
  *   old       {Age, Size, Address, Nanoseconds, [{Library, Symbol | nil} | nil]}
  *
- *   snapshot  {{[Chunk], Stacks}, Names}
- *   Chunk     {Address, Size, AgeMs, Weight :: float, StackIndex, Pid | nil, Thread, Kind}
- *   Kind      normal | dirty_cpu | dirty_io | other: of the thread, whose number is the
- * kernel's Stacks    a tuple of {[NameIndex], Allocator, Caller, PeakBytes, Allocated,
+ *   snapshot  {{[Chunk], Stacks, NowNs}, Names}
+ *   Chunk     {Address, Size, BornNs, Weight :: float, StackIndex, Pid | nil, Thread, Kind}
+ *   Kind      normal | dirty_cpu | dirty_io | other: the thread's
+ *   Thread    its number at the kernel
+ *   BornNs    by CLOCK_MONOTONIC, as NowNs
+ *
+ *   Stacks    a tuple of {[NameIndex], Allocator, Caller, PeakBytes, Allocated,
  *             AllocatedBytes, AllocatedVariance, AllocatedBytesVariance}: floats, the sums of a
  *             row of sites; a stack may have two rows, and two stacks one row
  *   Allocator malloc | enif | binary | resource | env | driver

@@ -4,6 +4,8 @@ defmodule Mtrace.Chunk do
 
     * `address`, `size` - in bytes; the size is the one that was asked for
     * `age_ms` - milliseconds since it was allocated
+    * `born_ns` - when that was, by the system's monotonic clock, in nanoseconds. With `address` it tells
+      a chunk from all others of this run of the node
     * `weight` - how many chunks of its kind it stands for: 1.0 where everything is recorded, else
       the inverse of the probability with which it came into the table
     * `allocator` - `:malloc`, for all of the malloc family; `:enif` (enif_alloc), `:binary`
@@ -16,6 +18,7 @@ defmodule Mtrace.Chunk do
     * `pid` - the Erlang process that it ran for; `nil` if none
     * `thread` - `%{id:, name:, kind:}`: the kernel's number of the thread, its name (`nil` if it has
       ended), and `:normal`, `:dirty_cpu`, `:dirty_io` for schedulers, `:async` or `:other`
+    * `site` - the `id` of its `Mtrace.Site` in the same snapshot
     * `stack` - where it was allocated, innermost first: a list of `Mtrace.Frame`
   """
 
@@ -32,11 +35,13 @@ defmodule Mtrace.Chunk do
           address: non_neg_integer,
           size: non_neg_integer,
           age_ms: non_neg_integer,
+          born_ns: non_neg_integer,
           weight: float,
           allocator: Mtrace.Chunk.allocator(),
           caller: Mtrace.Chunk.caller(),
-          pid: pid | nil,
+          pid: pid | String.t() | nil,
           thread: %{id: pos_integer, name: String.t() | nil, kind: atom},
+          site: non_neg_integer,
           stack: [Mtrace.Frame.t()]
         }
 
@@ -44,10 +49,12 @@ defmodule Mtrace.Chunk do
     :address,
     :size,
     :age_ms,
+    :born_ns,
     :weight,
     :caller,
     :pid,
     :thread,
+    :site,
     :stack,
     allocator: :malloc
   ]

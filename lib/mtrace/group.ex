@@ -69,4 +69,50 @@ defmodule Mtrace.Group do
     :median_ms,
     :oldest_ms
   ]
+
+  @doc false
+  # The key for people.
+  def describe(:function, nil), do: "no function known"
+  def describe(:function, {library, symbol}), do: "#{symbol || "?"} in #{library || "Erlang"}"
+  def describe(:library, nil), do: "no library"
+  def describe(:library, path), do: path
+  def describe(:app, nil), do: "no application"
+  def describe(:app, {name, nil}), do: "#{name}"
+  def describe(:app, {name, version}), do: "#{name} #{version}"
+  def describe(:caller, caller), do: caller(caller)
+  def describe(:thread, %{name: name, id: id}), do: "thread #{name || "?"} (#{id})"
+  def describe(:pid, nil), do: "no process"
+  def describe(:pid, pid) when is_binary(pid), do: pid
+  def describe(:stack, %Mtrace.Site{stack: stack}), do: headline(Mtrace.Culprit.headline(stack))
+  def describe(_, key), do: inspect(key)
+
+  @doc false
+  def caller({module, function, arity}) when is_integer(arity),
+    do: "#{name(module)}.#{function}/#{arity}"
+
+  def caller({kind, {module, what}}), do: "#{kind} of #{name(module)}, #{what}"
+  def caller(:thread), do: "a thread that is no scheduler"
+  def caller(nil), do: "no NIF"
+
+  defp name(module) when is_atom(module), do: inspect(module)
+  defp name("Elixir." <> module), do: module
+  defp name(module), do: module
+
+  defp headline(nil), do: "no stack"
+  defp headline(frame), do: Mtrace.Frame.short(frame)
+
+  defimpl Inspect do
+    alias Mtrace.{Frame, Group, Size}
+
+    def inspect(group, _options) do
+      error = if group.live_bytes_error > 0, do: " ± #{Size.format(group.live_bytes_error)}"
+      key = group.by |> Group.describe(group.key) |> Frame.printable()
+      chunks = if group.live == 1, do: "1 chunk", else: "#{group.live} chunks"
+      sites = if group.sites == 1, do: "1 site", else: "#{group.sites} sites"
+
+      Frame.wrap(
+        "#Mtrace.Group<#{key}: #{Size.format(group.live_bytes)}#{error} in #{chunks} from #{sites}>"
+      )
+    end
+  end
 end

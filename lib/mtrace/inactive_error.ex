@@ -6,6 +6,8 @@ defmodule Mtrace.InactiveError do
   The message says why nothing is traced and what to do. `reason` is one of
 
     * `:inactive` - the object was not preloaded when the node started, nor was it attached to
+    * `:detached` - it was attached to, and detached again; what was recorded before can be read, but
+      nothing can be watched
     * `:off` - it was, with `MTRACE=0`
     * `:shadowed` - another allocator stands in front of it in `LD_PRELOAD`
     * `:late` - `LD_PRELOAD` names it, but it could not be loaded when the node started
@@ -21,6 +23,7 @@ defmodule Mtrace.InactiveError do
 
   @type reason ::
           :inactive
+          | :detached
           | :off
           | :shadowed
           | :late
@@ -40,6 +43,10 @@ defmodule Mtrace.InactiveError do
     "Mtrace is not active in this node: its object was not preloaded, so it has seen no " <>
       "allocation. Mtrace.attach() traces from now on; from the start, with everything: start " <>
       "the node with LD_PRELOAD=#{object()}"
+  end
+
+  def describe(:detached) do
+    "Mtrace is detached from this node: nothing that happens now is seen. Mtrace.attach() starts anew"
   end
 
   def describe(:off) do

@@ -82,10 +82,10 @@ defmodule Mtrace.Leak do
     defp size(bytes) when bytes < 0, do: "-" <> Size.format(-bytes)
     defp size(bytes), do: Size.format(bytes)
     defp percent(share), do: "#{round(100 * share)} %"
-    defp caller({m, f, a}) when is_integer(a), do: ", called as #{mfa(m, f, a)}"
+
+    defp caller({_, _, arity} = mfa) when is_integer(arity),
+      do: ", called by " <> Frame.printable(Mtrace.Group.caller(mfa))
+
     defp caller(_), do: ""
-    defp mfa(m, f, a), do: Frame.printable("#{text(m)}.#{text(f)}/#{a}")
-    defp text(name) when is_atom(name), do: name |> inspect() |> String.trim_leading(":")
-    defp text(name), do: name
   end
 end

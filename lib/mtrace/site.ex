@@ -2,6 +2,7 @@ defmodule Mtrace.Site do
   @moduledoc """
   What was allocated from one stack, estimated from the chunks that are recorded.
 
+    * `id` - a number, by which the chunks of the same snapshot refer to it
     * `stack` - innermost first: a list of `Mtrace.Frame`
     * `culprit` - the frame to look at: the first in a library that an application brings (other than
       Mtrace), one whose name is known before others; without any, the same in another library than
@@ -21,11 +22,15 @@ defmodule Mtrace.Site do
     * `peak_bytes` - the highest estimate of `live_bytes` so far; a maximum of estimates, hence rather
       too high
 
+    * `youngest_ms`, `median_ms`, `oldest_ms` - ages of the chunks; half of those that they stand for are
+      older than the median
+
   All are whole numbers. The estimator is that of Horvitz and Thompson (JASA 47, 1952): each chunk
   counts by the inverse of the probability with which it was recorded.
   """
 
   @type t :: %__MODULE__{
+          id: non_neg_integer,
           stack: [Mtrace.Frame.t()],
           culprit: Mtrace.Frame.t() | nil,
           allocator: Mtrace.Chunk.allocator(),
@@ -41,10 +46,14 @@ defmodule Mtrace.Site do
           allocated_bytes_error: non_neg_integer,
           freed: non_neg_integer,
           freed_bytes: non_neg_integer,
-          peak_bytes: non_neg_integer
+          peak_bytes: non_neg_integer,
+          youngest_ms: non_neg_integer,
+          median_ms: non_neg_integer,
+          oldest_ms: non_neg_integer
         }
 
   defstruct [
+    :id,
     :stack,
     :culprit,
     :caller,
@@ -60,6 +69,9 @@ defmodule Mtrace.Site do
     :freed,
     :freed_bytes,
     :peak_bytes,
+    :youngest_ms,
+    :median_ms,
+    :oldest_ms,
     allocator: :malloc
   ]
 

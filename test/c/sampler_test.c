@@ -149,6 +149,20 @@ static void it_does_not_fall_where_the_table_is_fuller(void **state) {
     assert_int_equal(sampler.interval, 1 << 20);
 }
 
+static void who_watches_lowers_it_to_a_16th_and_at_last_to_0(void **state) {
+    (void)state;
+    sampler.interval = 1 << 20;
+    mt_sampler_lower(&sampler);
+    assert_int_equal(sampler.interval, 1 << 16);
+    mt_sampler_lower(&sampler);
+    assert_int_equal(sampler.interval, 1 << 12);
+    mt_sampler_lower(&sampler);
+    assert_int_equal(sampler.interval, 0);
+    mt_sampler_configure(&sampler, 1 << 20, 10000);
+    mt_sampler_lower(&sampler);
+    assert_int_equal(sampler.interval, 1 << 20);
+}
+
 static void a_start_and_a_reset_allow_a_burst_of_5_ms(void **state) {
     (void)state;
     for (int round = 0; round < 2; round++) {
@@ -186,6 +200,7 @@ int main(void) {
         TEST(recording_takes_no_more_than_its_budget),
         TEST(the_interval_falls_again_when_there_is_room_and_time),
         TEST(it_does_not_fall_where_the_table_is_fuller),
+        TEST(who_watches_lowers_it_to_a_16th_and_at_last_to_0),
         TEST(a_start_and_a_reset_allow_a_burst_of_5_ms),
         TEST(preemption_is_charged_as_20_us),
     };

@@ -203,7 +203,7 @@ defmodule Mtrace.PreloadedTest do
       enif_alloc_resource_cnt enif_alloc_env_cnt enif_free_env_cnt driver_alloc_cnt
       driver_realloc_cnt driver_free_cnt driver_alloc_binary_cnt driver_realloc_binary_cnt
       driver_free_binary_cnt)a
-    @coverage ~w(recorded slots interval ignored thinned)a
+    @coverage ~w(recorded slots interval ignored thinned resets)a
 
     test "has the keys of the first generation, the rest of the families and coverage" do
       stats = Mtrace.stats()
