@@ -94,7 +94,7 @@ void mt_tracer_reset(void) {
 
 void mt_tracer_sharpen(void) {
     uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    if (mt_chunks_taken(&tracer->chunks) >= slots / 4) return;
+    if (mt_chunks_taken(&tracer->chunks) >= slots / 2) return;
     mt_sampler_lower(&tracer->sampler);
     take_slices();
 }

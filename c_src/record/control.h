@@ -29,7 +29,7 @@ void mt_tracer_stop(void);
 void mt_tracer_reset(void);
 
 /* For who is about to watch: after a burst, a start for one, an adaptive interval stays large
- * until as much has been allocated again. Lowers it to a 16th if three quarters of the table
+ * until as much has been allocated again. Lowers it to a 16th if half of the table
  * are free, and has all threads draw their credits anew; where they are busy they double it
  * again, which costs each step 50 us of recording. Any thread, while others allocate. */
 void mt_tracer_sharpen(void);

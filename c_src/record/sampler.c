@@ -73,7 +73,7 @@ bool mt_sampler_draw(mt_sampler *s, mt_credit *credit, uint64_t size, double *p)
         atomic_load_explicit(&credit->left, memory_order_relaxed) + credit->reserve;
     if (credit->epoch != epoch) {
         credit->epoch = epoch;
-        credit->spent_ns = credit->window_ns = 0;
+        credit->spent_ns = credit->window_ns = credit->saved_ns = 0;
         total = renew(credit, interval);
     } else if (total > cost && credit->interval != interval) {
         total = renew(credit, interval);
@@ -133,14 +133,19 @@ bool mt_sampler_charge(mt_sampler *s, mt_credit *credit, uint64_t begin_ns, uint
     uint64_t elapsed = end_ns - credit->window_ns, spent = credit->spent_ns;
     uint64_t allowed = budget ? (elapsed / 1000) * budget / 1000 : UINT64_MAX / 2;
     bool closed = elapsed > WINDOW_NS;
-    if (spent > allowed + (closed ? 0 : GRACE_NS)) {
+    if (spent > allowed + credit->saved_ns + (closed ? 0 : GRACE_NS)) {
         if (burst_covers(s, spent - allowed)) {
             credit->spent_ns = allowed;
             return false;
         }
         mt_sampler_double(s, credit->interval);
+        credit->saved_ns = 0;
     } else if (!closed) {
         return false;
+    } else {
+        uint64_t saved = credit->saved_ns + allowed - spent;
+        uint64_t most = (uint64_t)WINDOW_NS / 1000 * budget / 1000;
+        credit->saved_ns = saved < most ? saved : most;
     }
     credit->window_ns = end_ns;
     credit->spent_ns = 0;

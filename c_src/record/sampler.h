@@ -36,6 +36,7 @@ typedef struct mt_credit {
     uint64_t interval;     /* that the credit was drawn with */
     uint64_t random;
     uint64_t window_ns, spent_ns; /* when this account of recording time began, and its sum */
+    uint64_t saved_ns;            /* what former accounts left: at most one window's budget */
     uint32_t epoch;
 } mt_credit;
 
@@ -88,8 +89,9 @@ static inline bool mt_sampler_draws_all(mt_sampler *sampler, mt_credit *credit, 
 /* How likely a chunk of this size is drawn at this interval. */
 double mt_sampler_probability(uint64_t size, uint64_t interval);
 
-/* Charges recording time to the thread. Beyond its budget the interval doubles. True if it was
- * well within it for a while: then mt_sampler_halve, if the table has room. */
+/* Charges recording time to the thread. Beyond its budget the interval doubles; a thread that
+ * was idle has saved some, so that a few hundred allocations at once are within it. True if it
+ * was well within it for a while: then mt_sampler_halve, if the table has room. */
 bool mt_sampler_charge(mt_sampler *sampler, mt_credit *credit, uint64_t begin_ns,
                        uint64_t end_ns);
 

@@ -5,9 +5,10 @@ defmodule Mtrace.Verdict do
 
   alias Mtrace.{Estimate, Growth, Leak, Selection, Snapshot}
 
-  @survival 0.9
   @least_new 3
-  @old_share 0.1
+  @gone_share 0.1
+  @slowing 5
+  @chance 3
 
   @doc "A `Leak` for each site of the last look, those that matter most first."
   @spec judge([Snapshot.t()], keyword) :: [Leak.t()]
@@ -23,12 +24,8 @@ defmodule Mtrace.Verdict do
     leaks =
       for {key, site} <- largest do
         path = Enum.map(rows, &Map.get(&1, key, %{}))
-
         came = members[key] |> Enum.concat() |> Enum.filter(&(&1.born_ns > first.taken_ns))
-
-        site
-        |> leak(path, times, thinned)
-        |> Map.put(:processes, processes_of(came))
+        %{leak(site, path, times, thinned) | processes: processes_of(came)}
       end
 
     Enum.sort_by(leaks, &{rank(&1.verdict), -&1.bytes_per_minute})
@@ -55,37 +52,32 @@ defmodule Mtrace.Verdict do
   end
 
   defp leak(site, path, times, thinned) do
-    {first, last} = {hd(path), List.last(path)}
     {begin, now} = {hd(times), List.last(times)}
     window_ms = max(div(now - begin, 1_000_000), 1)
-    growth = difference(first, last)
+    growth = difference(hd(path), List.last(path))
+    stays = what_stays(path, times, thinned)
     {allocations, frees} = first_part(path, times, thinned)
-    survival = 1 - (frees + 1) / (allocations + 2)
+    verdict = verdict(stays, growth, path, thinned)
 
-    facts = %{
-      growth: growth,
-      new: births(last, begin, now),
-      frees: frees,
-      allocations: allocations,
-      survival: survival,
-      old: {map_size(first), gone(first, last, hd(thinned) != List.last(thinned))},
-      bytes: Enum.map(path, &bytes/1),
-      steps: steps(path, thinned)
-    }
+    # What stays was born in two thirds of the window.
+    rate =
+      if stays?(stays),
+        do: %{bytes: stays.bytes * 1.5, error: stays.error * 1.5},
+        else: growth
 
     %Leak{
-      verdict: verdict(facts),
+      verdict: verdict,
       site: site,
       culprit: site.culprit,
       caller: site.caller,
       growth: round(growth.n),
       growth_bytes: round(growth.bytes),
       growth_bytes_error: growth.error,
-      bytes_per_minute: round(growth.bytes * 60_000 / window_ms),
-      bytes_per_minute_error: ceil(growth.error * 60_000 / window_ms),
+      bytes_per_minute: round(rate.bytes * 60_000 / window_ms),
+      bytes_per_minute_error: ceil(rate.error * 60_000 / window_ms),
       allocations: allocations,
       frees: frees,
-      survival: survival,
+      survival: 1 - (frees + 1) / (allocations + 2),
       window_ms: window_ms
     }
   end
@@ -95,28 +87,50 @@ defmodule Mtrace.Verdict do
     came = for {id, chunk} <- last, first[id] != chunk, do: chunk
     gone = for {id, chunk} <- first, not is_map_key(last, id), do: chunk
     changed = for {id, chunk} <- last, was = first[id], was != chunk, do: was
-    sum = fn chunks, f -> chunks |> Enum.map(f) |> Enum.sum() end
-    bytes = fn {size, w} -> w * size end
-    variance = fn {size, w} -> w * (w - 1) * size * size end
+    count = fn chunks -> chunks |> Enum.map(&elem(&1, 1)) |> Enum.sum() end
 
     %{
-      n: sum.(came, &elem(&1, 1)) - sum.(gone, &elem(&1, 1)) - sum.(changed, &elem(&1, 1)),
-      bytes: sum.(came, bytes) - sum.(gone, bytes) - sum.(changed, bytes),
-      error: Estimate.error(sum.(came, variance) + sum.(gone, variance))
+      n: count.(came) - count.(gone) - count.(changed),
+      bytes: bytes(came) - bytes(gone) - bytes(changed),
+      error: Estimate.error(variance(came) + variance(gone))
     }
   end
 
-  # From look to look. Thinning between them makes an estimate out of what is known: what may be chance
-  # is no step back then.
-  defp steps(path, thinned) do
-    for {{before, was}, {row, is}} <-
-          Enum.zip(Enum.zip(path, thinned), tl(Enum.zip(path, thinned))) do
-      step = difference(before, row)
-      if was != is, do: step.bytes + 2 * step.error, else: step.bytes
-    end
+  defp bytes(chunks), do: chunks |> Enum.map(fn {size, w} -> size * w end) |> Enum.sum()
+
+  defp variance(chunks),
+    do: chunks |> Enum.map(fn {s, w} -> w * (w - 1) * s * s end) |> Enum.sum()
+
+  # Chunks that have lived for a third of the window, or more: how many of the window's own are there,
+  # by the third that they were born in, and how many of all that there were are gone.
+  defp what_stays(path, times, thinned) do
+    {begin, now} = {hd(times), List.last(times)}
+    last = List.last(path)
+    third = div(now - begin, 3)
+    early = born(last, begin, begin + third)
+    middle = born(last, begin + third, begin + 2 * third)
+    own = Map.values(early) ++ Map.values(middle)
+
+    grown =
+      for {row, at} <- path |> Enum.zip(times) |> Enum.drop(-1), reduce: %{} do
+        grown -> Map.merge(:maps.filter(fn {_, born}, _ -> born <= at - third end, row), grown)
+      end
+
+    {gone, gone_bytes, gone_variance} = gone(grown, last, hd(thinned) != List.last(thinned))
+
+    %{
+      early: map_size(early),
+      middle: map_size(middle),
+      late: map_size(last |> born(begin + 2 * third, now)),
+      gone: gone,
+      bytes: bytes(own) - gone_bytes,
+      error: Estimate.error(variance(own) + gone_variance)
+    }
   end
 
-  defp bytes(row), do: row |> Enum.map(fn {_, {size, w}} -> size * w end) |> Enum.sum()
+  defp born(row, from, until) do
+    :maps.filter(fn {_, at}, _ -> at > from and at <= until end, row)
+  end
 
   # Chunks of the window that were there after its first third, and how many of them are gone. Without a
   # look at that time: those that were there at its beginning, and what is there of that third.
@@ -131,67 +145,70 @@ defmodule Mtrace.Verdict do
         do: Map.merge(born(last, begin, begin + div(now - begin, 3)), hd(path)),
         else: path |> Enum.at(i) |> born(begin, now)
 
-    {map_size(cohort), gone(cohort, last, Enum.at(thinned, i) != List.last(thinned))}
+    {gone, _, _} = gone(cohort, last, Enum.at(thinned, i) != List.last(thinned))
+    {map_size(cohort), gone}
   end
 
-  defp born(row, from, until),
-    do: :maps.filter(fn {_, at}, _ -> at > from and at <= until end, row)
-
-  # How many are gone. Where the table was thinned some of the missing are alive: those that stayed stand
-  # for them, and what these do not account for by more than chance is gone.
+  # How many are gone, their bytes, and the variance of these. Where the table was thinned some of the
+  # missing are alive: those that stayed stand for them, and what these do not account for by more than
+  # chance is gone.
   defp gone(cohort, last, thinned?) do
-    stayed = for {id, _} <- cohort, chunk = last[id], do: elem(chunk, 1)
-    missing = map_size(cohort) - length(stayed)
+    missing = for {id, chunk} <- cohort, not is_map_key(last, id), do: chunk
 
-    if thinned? and missing > 0 do
-      were = cohort |> Enum.map(fn {_, {_, w}} -> w end) |> Enum.sum()
-      are = Enum.sum(stayed)
-      error = stayed |> Enum.map(&(&1 * (&1 - 1))) |> Enum.sum() |> max(0.0) |> :math.sqrt()
+    if thinned? and missing != [] do
+      stayed = for {id, _} <- cohort, chunk = last[id], do: chunk
+      {were, are} = {cohort |> Map.values() |> bytes(), bytes(stayed)}
+      lost = were - are
 
-      if were - are > 3 * error,
-        do: min(missing, round(map_size(cohort) * (1 - are / were))),
-        else: 0
+      if lost > @chance * :math.sqrt(variance(stayed)),
+        do:
+          {min(length(missing), round(map_size(cohort) * lost / were)), lost, variance(stayed)},
+        else: {0, 0, 0}
     else
-      missing
+      {length(missing), bytes(missing), variance(missing)}
     end
   end
 
-  # How many of those that are there were born in each third of the window.
-  defp births(last, begin, now) do
-    third = max(now - begin, 1) / 3
-
-    Enum.reduce(last, {0, 0, 0}, fn {{_, born}, _}, {a, b, c} ->
-      cond do
-        born <= begin -> {a, b, c}
-        born <= begin + third -> {a + 1, b, c}
-        born <= begin + 2 * third -> {a, b + 1, c}
-        true -> {a, b, c + 1}
-      end
-    end)
-  end
-
-  defp verdict(facts) do
+  defp verdict(stays, growth, path, thinned) do
     cond do
-      not (facts.growth.bytes > 2 * facts.growth.error) -> :steady
-      leak?(facts) -> :leak
-      growing?(facts) -> :growing
+      stays?(stays) and stays.gone <= @gone_share * (stays.early + stays.middle) -> :leak
+      stays?(stays) and more_than_chance?(stays) -> :growing
+      growth.bytes > 2 * growth.error and rises?(path, thinned) -> :growing
       true -> :steady
     end
   end
 
-  defp leak?(%{new: {a, b, c}, old: {old, gone}} = facts) do
-    a > 0 and b > 0 and c > 0 and a + b + c >= @least_new and facts.growth.n > 0 and
-      (facts.survival >= @survival or (facts.frees == 0 and facts.allocations > 0)) and
-      gone <= @old_share * old + 1
+  # Something of each third, and no less of the second than of the first but for some slowing down.
+  defp stays?(%{early: early, middle: middle, late: late} = stays) do
+    early > 0 and middle > 0 and late > 0 and early + middle + late >= @least_new and
+      middle * @slowing >= early and stays.bytes > 2 * stays.error
   end
 
-  # More at each look than at the one before, or as much, and more in each third.
-  defp growing?(%{new: {_, _, c}, bytes: bytes, steps: steps}) do
-    n = length(bytes) - 1
-    at = fn share -> Enum.at(bytes, round(n * share)) end
+  # As many as go may come by chance: both numbers are those of independent events.
+  defp more_than_chance?(stays) do
+    came = stays.early + stays.middle
+    came - stays.gone > @chance * :math.sqrt(came + stays.gone)
+  end
 
-    c > 0 and n >= 3 and Enum.all?(steps, &(&1 >= 0)) and at.(0) < at.(1 / 3) and
+  # As much at each look as at the one before, or more; and more after each third.
+  defp rises?(path, thinned) do
+    sizes = Enum.map(path, &bytes(Map.values(&1)))
+    n = length(path) - 1
+    at = fn share -> Enum.at(sizes, round(n * share)) end
+
+    n >= 3 and Enum.all?(steps(path, thinned), &(&1 >= 0)) and at.(0) < at.(1 / 3) and
       at.(1 / 3) < at.(2 / 3) and at.(2 / 3) < at.(1)
+  end
+
+  # From look to look. Thinning between them makes an estimate out of what is known: what may be chance
+  # is no step back then.
+  defp steps(path, thinned) do
+    looks = Enum.zip(path, thinned)
+
+    for {{before, was}, {row, is}} <- Enum.zip(looks, tl(looks)) do
+      step = difference(before, row)
+      if was != is, do: step.bytes + 2 * step.error, else: step.bytes
+    end
   end
 
   # Whom it was allocated for, most bytes first.

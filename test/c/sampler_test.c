@@ -132,6 +132,28 @@ static void recording_takes_no_more_than_its_budget(void **state) {
         }
 }
 
+/* So many records at once, once a second, after a minute of it. */
+static uint64_t interval_after_bursts_of(int records) {
+    memset(&credit, 0, sizeof credit);
+    mt_sampler_configure(&sampler, MT_ADAPTIVE, 10000);
+    sampler.burst_ns = 0;
+    uint64_t most = 0, now = 1000000000;
+    for (int second = 0; second < 60; second++, now += 1000000000)
+        for (int i = 0; i < records; i++) {
+            charge(now + 700 * (uint64_t)i, now + 700 * (uint64_t)i + 700, true);
+            if (second > 1 && sampler.interval > most) most = sampler.interval;
+        }
+    return most;
+}
+
+/* 1 % of 100 ms is 1000 us, of which a record takes one: 0.7, and 0.3 later. */
+static void a_thread_that_was_idle_may_record_some_hundreds_at_once(void **state) {
+    (void)state;
+    assert_int_equal(interval_after_bursts_of(50), 0);
+    assert_int_equal(interval_after_bursts_of(900), 0);
+    assert_true(interval_after_bursts_of(3000) > 0);
+}
+
 static void the_interval_falls_again_when_there_is_room_and_time(void **state) {
     (void)state;
     sampler.interval = 1 << 20;
@@ -198,6 +220,7 @@ int main(void) {
         TEST(the_interval_doubles_from_1024_and_no_further_than_its_bound),
         TEST(a_fixed_interval_stays),
         TEST(recording_takes_no_more_than_its_budget),
+        TEST(a_thread_that_was_idle_may_record_some_hundreds_at_once),
         TEST(the_interval_falls_again_when_there_is_room_and_time),
         TEST(it_does_not_fall_where_the_table_is_fuller),
         TEST(who_watches_lowers_it_to_a_16th_and_at_last_to_0),
