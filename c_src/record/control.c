@@ -94,8 +94,9 @@ void mt_tracer_reset(void) {
 
 void mt_tracer_sharpen(void) {
     uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    if (mt_chunks_taken(&tracer->chunks) >= slots / 2) return;
-    mt_sampler_lower(&tracer->sampler);
+    uint32_t taken = (uint32_t)mt_chunks_taken(&tracer->chunks);
+    if (taken >= slots / 2) return;
+    mt_sampler_lower(&tracer->sampler, taken < slots / 4 ? 16 : 4);
     take_slices();
 }
 

@@ -110,11 +110,11 @@ void mt_sampler_halve(mt_sampler *s, uint64_t now_ns) {
                                             memory_order_relaxed, memory_order_relaxed);
 }
 
-void mt_sampler_lower(mt_sampler *s) {
+void mt_sampler_lower(mt_sampler *s, uint64_t by) {
     uint64_t from = atomic_load_explicit(&s->interval, memory_order_relaxed);
     if (atomic_load_explicit(&s->fixed, memory_order_relaxed)) return;
     atomic_compare_exchange_strong_explicit(&s->interval, &from,
-                                            from > 16 * MT_COST_BASE ? from / 16 : 0,
+                                            from / by < MT_COST_BASE ? 0 : from / by,
                                             memory_order_relaxed, memory_order_relaxed);
 }
 

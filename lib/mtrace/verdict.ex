@@ -16,7 +16,7 @@ defmodule Mtrace.Verdict do
     {first, last} = {hd(looks), List.last(looks)}
     rows = Enum.map(looks, &rows/1)
     times = Enum.map(looks, & &1.taken_ns)
-    thinned = Enum.map(looks, & &1.coverage.thinned)
+    thinning = thinning(looks)
     picked = Selection.pick(last, Keyword.take(options, [:filter, :ignore]))
     largest = picked |> Enum.reverse() |> Map.new(fn {site, _} -> {key(site), site} end)
     members = Enum.group_by(picked, fn {site, _} -> key(site) end, &elem(&1, 1))
@@ -25,7 +25,7 @@ defmodule Mtrace.Verdict do
       for {key, site} <- largest do
         path = Enum.map(rows, &Map.get(&1, key, %{}))
         came = members[key] |> Enum.concat() |> Enum.filter(&(&1.born_ns > first.taken_ns))
-        %{leak(site, path, times, thinned) | processes: processes_of(came)}
+        %{leak(site, path, times, thinning) | processes: processes_of(came)}
       end
 
     Enum.sort_by(leaks, &{rank(&1.verdict), -&1.bytes_per_minute})
@@ -51,13 +51,22 @@ defmodule Mtrace.Verdict do
     |> Map.new(fn {key, chunks} -> {key, Map.new(chunks)} end)
   end
 
-  defp leak(site, path, times, thinned) do
+  # The largest interval that the table may have been thinned to while it was looked at; 0: it was not.
+  defp thinning(looks) do
+    coverages = Enum.map(looks, & &1.coverage)
+
+    if hd(coverages).thinned == List.last(coverages).thinned,
+      do: 0,
+      else: 2 * (coverages |> Enum.map(& &1.interval) |> Enum.max() |> max(1024))
+  end
+
+  defp leak(site, path, times, thinning) do
     {begin, now} = {hd(times), List.last(times)}
     window_ms = max(div(now - begin, 1_000_000), 1)
     growth = difference(hd(path), List.last(path))
-    stays = what_stays(path, times, thinned)
-    {allocations, frees} = first_part(path, times, thinned)
-    verdict = verdict(stays, growth, path, thinned)
+    stays = what_stays(path, times, thinning)
+    {allocations, frees} = first_part(path, times, thinning)
+    verdict = verdict(stays, growth, path)
 
     # What stays was born in two thirds of the window.
     rate =
@@ -103,7 +112,7 @@ defmodule Mtrace.Verdict do
 
   # Chunks that have lived for a third of the window, or more: how many of the window's own are there,
   # by the third that they were born in, and how many of all that there were are gone.
-  defp what_stays(path, times, thinned) do
+  defp what_stays(path, times, thinning) do
     {begin, now} = {hd(times), List.last(times)}
     last = List.last(path)
     third = div(now - begin, 3)
@@ -116,13 +125,15 @@ defmodule Mtrace.Verdict do
         grown -> Map.merge(:maps.filter(fn {_, born}, _ -> born <= at - third end, row), grown)
       end
 
-    {gone, gone_bytes, gone_variance} = gone(grown, last, hd(thinned) != List.last(thinned))
+    {gone, gone_bytes, gone_variance} = gone(grown, last, thinning)
 
     %{
       early: map_size(early),
       middle: map_size(middle),
       late: map_size(last |> born(begin + 2 * third, now)),
       gone: gone,
+      own_bytes: bytes(own),
+      gone_bytes: gone_bytes,
       bytes: bytes(own) - gone_bytes,
       error: Estimate.error(variance(own) + gone_variance)
     }
@@ -134,7 +145,7 @@ defmodule Mtrace.Verdict do
 
   # Chunks of the window that were there after its first third, and how many of them are gone. Without a
   # look at that time: those that were there at its beginning, and what is there of that third.
-  defp first_part(path, times, thinned) do
+  defp first_part(path, times, thinning) do
     {begin, now} = {hd(times), List.last(times)}
     i = Enum.find_index(times, &(3 * (&1 - begin) >= now - begin))
     i = if i == length(times) - 1, do: 0, else: i
@@ -145,35 +156,45 @@ defmodule Mtrace.Verdict do
         do: Map.merge(born(last, begin, begin + div(now - begin, 3)), hd(path)),
         else: path |> Enum.at(i) |> born(begin, now)
 
-    {gone, _, _} = gone(cohort, last, Enum.at(thinned, i) != List.last(thinned))
+    {gone, _, _} = gone(cohort, last, thinning)
     {map_size(cohort), gone}
   end
 
-  # How many are gone, their bytes, and the variance of these. Where the table was thinned some of the
-  # missing are alive: those that stayed stand for them, and what these do not account for by more than
-  # chance is gone.
-  defp gone(cohort, last, thinned?) do
-    missing = for {id, chunk} <- cohort, not is_map_key(last, id), do: chunk
+  # How many are gone, their bytes, and the variance of these. Where the table was thinned, a chunk that
+  # was so likely to be drawn that it may have been taken out again is missing, not gone: those of its
+  # kind that stayed stand for it, and what these do not account for by more than chance is gone.
+  defp gone(cohort, last, interval) do
+    missing = :maps.without(Map.keys(last), cohort)
+    {doubtful, sure} = missing |> Map.values() |> Enum.split_with(&thinnable?(&1, interval))
+    stayed = for {id, chunk} <- cohort, now = last[id], thinnable?(chunk, interval), do: now
+    lost = bytes(doubtful) + bytes_before(cohort, last, interval) - bytes(stayed)
 
-    if thinned? and missing != [] do
-      stayed = for {id, _} <- cohort, chunk = last[id], do: chunk
-      {were, are} = {cohort |> Map.values() |> bytes(), bytes(stayed)}
-      lost = were - are
-
-      if lost > @chance * :math.sqrt(variance(stayed)),
-        do:
-          {min(length(missing), round(map_size(cohort) * lost / were)), lost, variance(stayed)},
-        else: {0, 0, 0}
+    if doubtful != [] and lost > @chance * :math.sqrt(variance(stayed)) do
+      share = min(lost / bytes(doubtful), 1)
+      n = length(sure) + round(length(doubtful) * share)
+      {n, bytes(sure) + lost, variance(sure) + variance(stayed)}
     else
-      {length(missing), bytes(missing), variance(missing)}
+      {length(sure), bytes(sure), variance(sure)}
     end
   end
 
-  defp verdict(stays, growth, path, thinned) do
+  # What stayed, as it was weighed before.
+  defp bytes_before(cohort, last, interval) do
+    bytes(for {id, was} <- cohort, is_map_key(last, id), thinnable?(was, interval), do: was)
+  end
+
+  # Drawn with a probability above that at this interval; 0: nothing was thinned. The weight also makes
+  # up for full sets of the table, of which there are less than a half.
+  defp thinnable?(_chunk, 0), do: false
+
+  defp thinnable?({size, weight}, interval),
+    do: 2 / weight > 1 - :math.exp(-(size + 1024) / interval)
+
+  defp verdict(stays, growth, path) do
     cond do
-      stays?(stays) and stays.gone <= @gone_share * (stays.early + stays.middle) -> :leak
+      stays?(stays) and stays.gone_bytes <= @gone_share * stays.own_bytes -> :leak
       stays?(stays) and more_than_chance?(stays) -> :growing
-      growth.bytes > 2 * growth.error and rises?(path, thinned) -> :growing
+      stays.late > 0 and growth.bytes > 0 and (rises?(path) or stretches?(path)) -> :growing
       true -> :steady
     end
   end
@@ -190,25 +211,26 @@ defmodule Mtrace.Verdict do
     came - stays.gone > @chance * :math.sqrt(came + stays.gone)
   end
 
-  # As much at each look as at the one before, or more; and more after each third.
-  defp rises?(path, thinned) do
-    sizes = Enum.map(path, &bytes(Map.values(&1)))
+  # As much at each look as at the one before, or more; and after each third more than chance explains.
+  defp rises?(path) do
     n = length(path) - 1
-    at = fn share -> Enum.at(sizes, round(n * share)) end
+    steps = path |> Enum.zip(tl(path)) |> Enum.map(fn {a, b} -> difference(a, b) end)
+    [a, b, c, d] = Enum.map([0, 1 / 3, 2 / 3, 1], &Enum.at(path, round(n * &1)))
+    thirds = [difference(a, b), difference(b, c), difference(c, d)]
 
-    n >= 3 and Enum.all?(steps(path, thinned), &(&1 >= 0)) and at.(0) < at.(1 / 3) and
-      at.(1 / 3) < at.(2 / 3) and at.(2 / 3) < at.(1)
+    n >= 3 and Enum.all?(steps, &(&1.bytes >= 0)) and
+      Enum.all?(thirds, &(&1.bytes > 2 * &1.error and &1.bytes > 0))
   end
 
-  # From look to look. Thinning between them makes an estimate out of what is known: what may be chance
-  # is no step back then.
-  defp steps(path, thinned) do
-    looks = Enum.zip(path, thinned)
+  # One chunk that is given more room again and again: at each look where it is recorded it is as large
+  # as before, or larger, and larger in each third.
+  defp stretches?(path) do
+    sizes = for row <- path, map_size(row) == 1, {size, _} <- Map.values(row), do: size
+    n = length(sizes) - 1
+    [a, b, c, d] = Enum.map([0, 1 / 3, 2 / 3, 1], &Enum.at(sizes, round(n * &1)))
 
-    for {{before, was}, {row, is}} <- Enum.zip(looks, tl(looks)) do
-      step = difference(before, row)
-      if was != is, do: step.bytes + 2 * step.error, else: step.bytes
-    end
+    n >= 5 and 2 * n >= length(path) and Enum.all?(path, &(map_size(&1) <= 1)) and
+      map_size(List.last(path)) == 1 and sizes == Enum.sort(sizes) and a < b and b < c and c < d
   end
 
   # Whom it was allocated for, most bytes first.

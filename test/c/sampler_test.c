@@ -171,17 +171,21 @@ static void it_does_not_fall_where_the_table_is_fuller(void **state) {
     assert_int_equal(sampler.interval, 1 << 20);
 }
 
-static void who_watches_lowers_it_to_a_16th_and_at_last_to_0(void **state) {
+static void who_watches_lowers_it_and_at_last_to_0(void **state) {
     (void)state;
     sampler.interval = 1 << 20;
-    mt_sampler_lower(&sampler);
+    mt_sampler_lower(&sampler, 16);
     assert_int_equal(sampler.interval, 1 << 16);
-    mt_sampler_lower(&sampler);
-    assert_int_equal(sampler.interval, 1 << 12);
-    mt_sampler_lower(&sampler);
+    mt_sampler_lower(&sampler, 4);
+    assert_int_equal(sampler.interval, 1 << 14);
+    mt_sampler_lower(&sampler, 16);
+    assert_int_equal(sampler.interval, 1 << 10);
+    mt_sampler_lower(&sampler, 4);
+    assert_int_equal(sampler.interval, 0);
+    mt_sampler_lower(&sampler, 4);
     assert_int_equal(sampler.interval, 0);
     mt_sampler_configure(&sampler, 1 << 20, 10000);
-    mt_sampler_lower(&sampler);
+    mt_sampler_lower(&sampler, 4);
     assert_int_equal(sampler.interval, 1 << 20);
 }
 
@@ -223,7 +227,7 @@ int main(void) {
         TEST(a_thread_that_was_idle_may_record_some_hundreds_at_once),
         TEST(the_interval_falls_again_when_there_is_room_and_time),
         TEST(it_does_not_fall_where_the_table_is_fuller),
-        TEST(who_watches_lowers_it_to_a_16th_and_at_last_to_0),
+        TEST(who_watches_lowers_it_and_at_last_to_0),
         TEST(a_start_and_a_reset_allow_a_burst_of_5_ms),
         TEST(preemption_is_charged_as_20_us),
     };
