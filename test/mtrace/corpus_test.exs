@@ -7,7 +7,8 @@ defmodule Mtrace.CorpusTest do
   {_, 0} = System.cmd("make", ["-s", "-C", corpus])
   Code.require_file("load.exs", corpus)
 
-  alias Mtrace.Corpus.{Driver, Native, Workload}
+  alias Mtrace.Corpus.{Command, Driver, Judge, Native, Page, Workload}
+  alias Mtrace.{Frame, Leak, Site}
 
   @seed :rand.uniform(1_000_000)
 
@@ -156,6 +157,101 @@ defmodule Mtrace.CorpusTest do
         end
 
       assert one == other, "#{workload.name}"
+    end
+  end
+
+  describe "the judge" do
+    # A verdict on a site whose stack has this function of this library.
+    defp leak(verdict, function, library \\ Native.library()) do
+      frames = [
+        %Frame{address: 1, library: "/lib/libc.so.6", symbol: "strdup"},
+        %Frame{address: 2, library: library, symbol: function}
+      ]
+
+      %Leak{verdict: verdict, site: %Site{stack: frames}}
+    end
+
+    defp judged(leaks, names) do
+      workloads = Enum.filter(Workload.all(), &(&1.name in names))
+      outcome = Judge.outcome(leaks, workloads, Mtrace.status().coverage)
+      {outcome, Judge.figures([outcome], workloads), workloads}
+    end
+
+    test "finds a leak by :leak or :growing at any of its sites, the stronger counts" do
+      leaks = [
+        leak(:steady, "call_leak"),
+        leak(:growing, "call_leak"),
+        leak(:steady, "kept_cursor"),
+        leak(:leak, "kept_cursor_rows")
+      ]
+
+      {outcome, figures, _} = judged(leaks, [:each_call, :resources_kept])
+      assert outcome.verdicts == %{each_call: :growing, resources_kept: :leak}
+      assert %{recall: 1.0, precision: 1.0, as_leak: 1, as_growing: 1} = figures
+      assert Judge.good?(figures)
+    end
+
+    test "misses a leak that is steady, and one that was not seen" do
+      {outcome, figures, _} = judged([leak(:steady, "slow_leak")], [:slow, :bursts])
+      assert outcome.verdicts == %{slow: :steady, bursts: nil}
+      assert %{recall: 0.0, found: 0, leaking: 2} = figures
+      refute Judge.good?(figures)
+    end
+
+    test "counts alarms at healthy workloads, beside a leak, and in other libraries as false" do
+      leaks = [
+        leak(:growing, "kept_entry"),
+        leak(:leak, "busy_work"),
+        leak(:leak, "busy_leak"),
+        leak(:steady, "other_steady", "/lib/other.so"),
+        leak(:growing, "other", "/lib/other.so"),
+        leak(:leak, "other", "/lib/other.so"),
+        leak(:leak, "kept_entry", "/lib/its_namesake.so")
+      ]
+
+      {outcome, figures, _} = judged(leaks, [:cache_kept, :names, :under_churn])
+
+      assert Enum.sort(outcome.false_alarms) == [
+               {:elsewhere, "kept_entry in its_namesake.so", :leak},
+               {:elsewhere, "other in other.so", :leak},
+               {:site, "busy_work of under_churn", :leak},
+               {:workload, "cache_kept", :growing}
+             ]
+
+      assert %{recall: 1.0, precision: 0.2, false_alarm_rate: 2.0} = figures
+      refute Judge.good?(figures)
+    end
+
+    test "a page shows what was missed and what was wrong in bold" do
+      leaks = [leak(:growing, "kept_entry"), leak(:leak, "other", "/lib/other.so")]
+      {outcome, _, workloads} = judged(leaks, [:cache_kept, :names, :slow])
+
+      page =
+        Page.text(%{
+          command: "bin/corpus --seed 7",
+          seed: 7,
+          window_s: 30,
+          alone: false,
+          workloads: workloads,
+          outcomes: [outcome, outcome]
+        })
+
+      assert page =~ ~r/^\| slow .*\| \*\*–\*\* \| \*\*–\*\* \|$/m
+      assert page =~ ~r/^\| cache_kept .*\| \*\*growing\*\* \| \*\*growing\*\* \|$/m
+      assert page =~ ~r/^\| names .*\| – \| – \|$/m
+      assert page =~ "- round 2: `other in other.so`, leak"
+      assert page =~ "`bin/corpus --seed 7`"
+    end
+  end
+
+  test "arguments that are not known end with 2, and nothing runs" do
+    for arguments <- [["--windows", "3"], ["--window", "0"], ["--only", "none"], ["x"]] do
+      output =
+        ExUnit.CaptureIO.capture_io(:stderr, fn ->
+          assert Command.main(arguments, fn _ -> flunk("it ran") end) == 2
+        end)
+
+      assert output =~ ~r/^corpus: /
     end
   end
 end
