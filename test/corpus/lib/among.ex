@@ -129,8 +129,7 @@ defmodule Mtrace.Corpus.Among do
       %Workload{
         name: :destructor,
         label: :leaking,
-        about:
-          "resources that live for up to 1 s; their destructor forgets the inner part, 5 a second",
+        about: "resources, 5 a second, whose destructor forgets the inner part",
         rate: 5,
         sites: [:shallow_object, :shallow_inner],
         leaks: [:shallow_inner],

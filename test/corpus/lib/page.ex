@@ -19,9 +19,9 @@ defmodule Mtrace.Corpus.Page do
 
     | | |
     |---|---|
-    | recall | #{percent(figures.recall)}: #{figures.found} of #{figures.leaking} found, #{figures.as_leak} as `leak`, #{figures.as_growing} as `growing` |
+    | recall | #{percent(figures.recall)}: #{found(figures)} |
     | precision | #{percent(figures.precision)} |
-    | false alarms | #{percent(figures.false_alarm_rate)}: #{figures.false_alarms}, where #{figures.healthy} healthy ones were watched |
+    | false alarms | #{percent(figures.false_alarm_rate)}: #{figures.false_alarms} to #{figures.healthy} healthy ones watched |
     | window | #{run.window_s} s |
     | rounds | #{length(run.outcomes)} |
     | seed | #{run.seed} |
@@ -43,8 +43,15 @@ defmodule Mtrace.Corpus.Page do
     """
   end
 
+  defp found(figures) do
+    "#{figures.found} of #{figures.leaking} found, " <>
+      "#{figures.as_leak} as `leak`, #{figures.as_growing} as `growing`"
+  end
+
   defp together(%{alone: true}), do: "each on its own"
   defp together(_), do: "all at the same time"
+
+  defp table([], _outcomes), do: "None."
 
   defp table(workloads, outcomes) do
     columns = Enum.map_join(1..length(outcomes), "", &" #{&1} |")
@@ -79,13 +86,14 @@ defmodule Mtrace.Corpus.Page do
       else: Enum.join(["\n## False alarms elsewhere\n" | lines], "\n") <> "\n"
   end
 
-  defp coverage(%{alone: true}), do: "Each watch began anew, with everything recorded at first."
+  defp coverage(%{alone: true}),
+    do: "Each workload was watched alone, so there is no one figure for a round."
 
   defp coverage(run) do
     rows =
       for {%{coverage: coverage}, round} <- Enum.with_index(run.outcomes, 1) do
-        "| #{round} | #{coverage.recorded} of #{coverage.slots} | #{Mtrace.Size.format(coverage.interval)} | " <>
-          "#{coverage.ignored} | #{coverage.thinned} |"
+        "| #{round} | #{coverage.recorded} of #{coverage.slots} | " <>
+          "#{Mtrace.Size.format(coverage.interval)} | #{coverage.ignored} | #{coverage.thinned} |"
       end
 
     Enum.join(

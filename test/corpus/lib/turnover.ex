@@ -11,7 +11,7 @@ defmodule Mtrace.Corpus.Turnover do
         name: :sessions,
         label: :healthy,
         about:
-          "processes that live for 2 s on average, each with a resource; its destructor frees the state",
+          "processes that live for 2 s on average, each with state in a resource, freed with it",
         rate: 15,
         sites: [:session_new, :session_state],
         start: &calendar/0,
