@@ -1,4 +1,4 @@
-# The workloads of test/corpus do what they say. They are driven by steps, so nothing depends on time.
+# The workloads of test/corpus do what they say. They are driven by steps: nothing depends on time.
 defmodule Mtrace.CorpusTest do
   use ExUnit.Case
   @moduletag :preloaded
@@ -30,8 +30,8 @@ defmodule Mtrace.CorpusTest do
     end)
   end
 
-  # What is recorded of each of the workload's sites, as the book has it: the chunks themselves, because
-  # estimates count a little more for the sets of the table that are full.
+  # What is recorded of each of the workload's sites, as the book has it: the chunks themselves,
+  # because estimates count a little more for the sets of the table that are full.
   defp found(workload) do
     chunks = Mtrace.snapshot().chunks
 

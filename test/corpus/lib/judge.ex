@@ -5,8 +5,8 @@ defmodule Mtrace.Corpus.Judge do
   alias Mtrace.{Culprit, Leak}
 
   @typedoc """
-  A round's outcome: the strongest verdict of each workload (of a leaking one, at the sites that leak;
-  `nil`: nothing was seen there), and the false alarms, by name, with the strongest verdict of each:
+  A round's outcome: the strongest verdict of each workload (of a leaking one, at the sites that
+  leak; `nil`: nothing was seen there), and the false alarms by name, with the strongest verdict:
   healthy workloads, sites of leaking ones that do not leak, and code that is no workload's.
   """
   @type outcome :: %{
@@ -38,8 +38,8 @@ defmodule Mtrace.Corpus.Judge do
   def alarm?(verdict), do: verdict in [:leak, :growing]
 
   @doc """
-  The figures of all rounds: `recall`, `precision`, `false_alarm_rate` (all false alarms by the number
-  of healthy workloads watched), and the counts that they come from.
+  The figures of all rounds: `recall`, `precision`, `false_alarm_rate` (all false alarms by the
+  number of healthy workloads watched), and the counts that they come from.
   """
   @spec figures([outcome], [Workload.t()]) :: map
   def figures(outcomes, workloads) do

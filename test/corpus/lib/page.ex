@@ -13,19 +13,19 @@ defmodule Mtrace.Corpus.Page do
     # How well leaks are told from what is not one
 
     Programs that allocate and free, each with a label: it leaks, or it does not. `Mtrace.leaks/1`
-    watched them for #{run.window_s} s, #{together(run)}, in a node that was preloaded, with the default
-    options. A leaking one is found if the verdict on it is `leak` or `growing`; any other such verdict
-    is a false alarm. They are in `test/corpus`; this page is what `#{run.command}` wrote.
+    watched them for #{run.window_s} s, #{together(run)}, in a node that was preloaded, with
+    the default options. A leaking one is found if the verdict on it is `leak` or `growing`; any other
+    such verdict is a false alarm. They are in `test/corpus`; this page is what `#{run.command}` wrote.
 
     | | |
     |---|---|
     | recall | #{percent(figures.recall)}: #{found(figures)} |
     | precision | #{percent(figures.precision)} |
-    | false alarms | #{percent(figures.false_alarm_rate)}: #{figures.false_alarms} to #{figures.healthy} healthy ones watched |
+    | false alarms | #{percent(figures.false_alarm_rate)}: #{alarms(figures)} |
     | window | #{run.window_s} s |
     | rounds | #{length(run.outcomes)} |
     | seed | #{run.seed} |
-    | system | OTP #{System.otp_release()}, Elixir #{System.version()}, #{:erlang.system_info(:system_architecture)} |
+    | system | #{system()} |
 
     The verdict in each round; **bold** where it is wrong, – where nothing was recorded.
 
@@ -43,10 +43,18 @@ defmodule Mtrace.Corpus.Page do
     """
   end
 
+  defp system do
+    machine = :erlang.system_info(:system_architecture)
+    "OTP #{System.otp_release()}, Elixir #{System.version()}, #{machine}"
+  end
+
   defp found(figures) do
     "#{figures.found} of #{figures.leaking} found, " <>
       "#{figures.as_leak} as `leak`, #{figures.as_growing} as `growing`"
   end
+
+  defp alarms(figures),
+    do: "#{figures.false_alarms} to #{figures.healthy} healthy ones watched"
 
   defp together(%{alone: true}), do: "each on its own"
   defp together(_), do: "all at the same time"

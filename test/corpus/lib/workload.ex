@@ -5,7 +5,8 @@ defmodule Mtrace.Corpus.Workload do
     * `name`, `label` - `:leaking` or `:healthy`
     * `about` - what it does, in a sentence
     * `rate` - steps per second when it runs by time
-    * `sites` - the functions that it allocates in, and nobody else; `leaks` - those of them that leak
+    * `sites` - the functions that it allocates in, and nobody else
+    * `leaks` - those of them that leak
     * `begins` - `:before` the window, with a past behind it, or at its `:mark`
     * `start`, `step`, `stop` - `start.()` is its state, `step.(state)` the next one, `stop.(state)`
       ends it. A step is deterministic: randomness comes from the process' own generator, seeded
