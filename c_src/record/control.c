@@ -94,9 +94,8 @@ void mt_tracer_reset(void) {
 
 void mt_tracer_sharpen(void) {
     uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    uint32_t taken = (uint32_t)mt_chunks_taken(&tracer->chunks);
-    if (taken >= slots / 2) return;
-    mt_sampler_lower(&tracer->sampler, taken < slots / 4 ? 16 : 4);
+    if (mt_chunks_taken(&tracer->chunks) >= slots / 2) return;
+    mt_sampler_lower(&tracer->sampler, 16);
     take_slices();
 }
 

@@ -28,11 +28,11 @@ void mt_tracer_stop(void);
  * their frees will pass unnoticed. Any thread, while others allocate. */
 void mt_tracer_reset(void);
 
-/* For who is about to watch: after a burst, a start for one, an adaptive interval stays large
- * until as much has been allocated again. Lowers it to a 16th if three quarters of the table
- * are free, to a 4th if half of it is, and has all threads draw their credits anew; where they
- * are busy they double it again, which costs each step 50 us of recording. Any thread, while
- * others allocate. */
+/* For who is about to watch, and while he does: after a burst, a start for one, an adaptive
+ * interval stays large until as much has been allocated again. Lowers it to a 16th if half of
+ * the table is free, and has all threads draw their credits anew; where they are busy they
+ * double it again, which costs each step 50 us of recording. Any thread, while others allocate.
+ */
 void mt_tracer_sharpen(void);
 
 /* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be

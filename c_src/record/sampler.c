@@ -73,7 +73,7 @@ bool mt_sampler_draw(mt_sampler *s, mt_credit *credit, uint64_t size, double *p)
         atomic_load_explicit(&credit->left, memory_order_relaxed) + credit->reserve;
     if (credit->epoch != epoch) {
         credit->epoch = epoch;
-        credit->spent_ns = credit->window_ns = credit->saved_ns = 0;
+        credit->spent_ns = credit->window_ns = 0;
         total = renew(credit, interval);
     } else if (total > cost && credit->interval != interval) {
         total = renew(credit, interval);
@@ -110,12 +110,14 @@ void mt_sampler_halve(mt_sampler *s, uint64_t now_ns) {
                                             memory_order_relaxed, memory_order_relaxed);
 }
 
+/* A new epoch, too: a credit that is taken away must not look like one that was used up. */
 void mt_sampler_lower(mt_sampler *s, uint64_t by) {
     uint64_t from = atomic_load_explicit(&s->interval, memory_order_relaxed);
-    if (atomic_load_explicit(&s->fixed, memory_order_relaxed)) return;
-    atomic_compare_exchange_strong_explicit(&s->interval, &from,
-                                            from / by < MT_COST_BASE ? 0 : from / by,
-                                            memory_order_relaxed, memory_order_relaxed);
+    uint64_t to = from / by < MT_COST_BASE ? 0 : from / by;
+    if (from == to || atomic_load_explicit(&s->fixed, memory_order_relaxed)) return;
+    if (atomic_compare_exchange_strong_explicit(&s->interval, &from, to, memory_order_relaxed,
+                                                memory_order_relaxed))
+        atomic_fetch_add(&s->epoch, 1);
 }
 
 /* What the account lacks may come out of the burst that a start and a reset allow. */

@@ -98,8 +98,8 @@ bool mt_sampler_charge(mt_sampler *sampler, mt_credit *credit, uint64_t begin_ns
 /* Halves the interval, unless that was done a moment ago by another thread, or it is fixed. */
 void mt_sampler_halve(mt_sampler *sampler, uint64_t now_ns);
 
-/* Divides the interval by `by`; below MT_COST_BASE it becomes 0. Where a thread is busy it soon
- * doubles again. */
+/* Divides the interval by `by`; below MT_COST_BASE it becomes 0. A new epoch, without burst:
+ * the caller takes the slices away. Where a thread is busy it soon doubles again. */
 void mt_sampler_lower(mt_sampler *sampler, uint64_t by);
 
 /* Doubles the interval if it still is `from`; false if it is not, or is fixed. */

@@ -2,7 +2,7 @@ defmodule Mtrace.Watch do
   # Looks at the node for a while, and shows on the caller's terminal that it does.
   @moduledoc false
 
-  alias Mtrace.{Snapshot, Status}
+  alias Mtrace.{Native, Snapshot, Status}
 
   @looks 12
   @least_pause_ms 100
@@ -41,9 +41,10 @@ defmodule Mtrace.Watch do
     end
   end
 
-  # A second at a time, to show it.
+  # A second at a time, to show it, and to have more recorded as soon as there is room again.
   defp wait(until, begin, window_ms, progress) do
     left = until - now()
+    _ = Native.sharpen()
 
     if progress do
       seconds = &:erlang.float_to_binary(&1 / 1000, decimals: 0)

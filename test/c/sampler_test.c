@@ -189,6 +189,25 @@ static void who_watches_lowers_it_and_at_last_to_0(void **state) {
     assert_int_equal(sampler.interval, 1 << 20);
 }
 
+/* As the tracer lowers it: credits are drawn anew. */
+static void credits_that_are_taken_away_are_no_draws(void **state) {
+    (void)state;
+    credit.random = unit_seed();
+    double p, expected = 0, n = 0;
+    for (int i = 0; i < 20000; i++) {
+        sampler.interval = 1 << 20;
+        sampler.epoch++;
+        credit.left = 0;
+        for (int k = 0; k < 10; k++) n += drawn(64, &p);
+        expected += 10 * mt_sampler_probability(64, 1 << 20);
+        mt_sampler_lower(&sampler, 4);
+        credit.left = 0;
+        for (int k = 0; k < 10; k++) n += drawn(64, &p);
+        expected += 10 * mt_sampler_probability(64, 1 << 18);
+    }
+    assert_true(fabs(n - expected) < 5 * sqrt(expected));
+}
+
 static void a_start_and_a_reset_allow_a_burst_of_5_ms(void **state) {
     (void)state;
     for (int round = 0; round < 2; round++) {
@@ -228,6 +247,7 @@ int main(void) {
         TEST(the_interval_falls_again_when_there_is_room_and_time),
         TEST(it_does_not_fall_where_the_table_is_fuller),
         TEST(who_watches_lowers_it_and_at_last_to_0),
+        TEST(credits_that_are_taken_away_are_no_draws),
         TEST(a_start_and_a_reset_allow_a_burst_of_5_ms),
         TEST(preemption_is_charged_as_20_us),
     };
