@@ -22,7 +22,7 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
     size_t sums = (rows + 1) * sizeof(mt_site_sums), stacks, bytes;
     size_t words = sums + (size_t)rows * (sizeof(uint64_t) + sizeof(uint32_t));
     if (__builtin_mul_overflow((size_t)rows, depth * sizeof(uintptr_t), &stacks) ||
-        __builtin_add_overflow(words, stacks, &bytes))
+        __builtin_add_overflow(words + rows, stacks, &bytes))
         return -1;
     char *memory =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -34,6 +34,7 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
     sites->key = (_Atomic uint64_t *)(memory + sums);
     sites->frames = (_Atomic uint32_t *)(memory + sums + rows * sizeof(uint64_t));
     sites->stack = (_Atomic uintptr_t *)(memory + words);
+    sites->level = (_Atomic uint8_t *)(memory + words + stacks);
     return 0;
 }
 
@@ -75,6 +76,19 @@ static bool hold(_Atomic uint64_t *key, uint64_t h32) {
     while ((k & STATE) == READY && k >> 32 == h32 && (k & REFERENCES) < REFERENCES)
         if (mt_word_exchange(key, &k, k + REFERENCE)) return true;
     return false;
+}
+
+uint32_t mt_sites_references(const mt_sites *sites, uint32_t row) {
+    uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_relaxed);
+    return (uint32_t)((k & REFERENCES) / REFERENCE);
+}
+
+uint32_t mt_sites_level(const mt_sites *sites, uint32_t row) {
+    return atomic_load_explicit(&sites->level[row], memory_order_relaxed);
+}
+
+void mt_sites_set_level(mt_sites *sites, uint32_t row, uint32_t level) {
+    atomic_store_explicit(&sites->level[row], (uint8_t)level, memory_order_relaxed);
 }
 
 /* Makes the row ours to write if nobody needs it. */
@@ -127,6 +141,7 @@ static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t fra
     for (uint32_t i = 0; i < frames; i++)
         atomic_store_explicit(&own[i], (uintptr_t)stack[i], memory_order_relaxed);
     atomic_store_explicit(&sites->frames[row], frames, memory_order_relaxed);
+    mt_sites_set_level(sites, row, 0);
     atomic_store_explicit(&sites->key[row], h32 << 32 | REFERENCE | READY,
                           memory_order_release);
 }
@@ -212,6 +227,7 @@ void mt_sites_reset(mt_sites *sites) {
     for (uint32_t row = 0; row <= sites->rows; row++) {
         if (row < sites->rows && seize(&sites->key[row], 1))
             atomic_store_explicit(&sites->key[row], FREE, memory_order_release);
+        if (row < sites->rows) mt_sites_set_level(sites, row, 0);
         move_sums(&sites->sums[row], NULL);
     }
 }

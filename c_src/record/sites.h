@@ -57,6 +57,7 @@ typedef struct mt_sites {
     size_t bytes;   /* of the mapping */
     _Atomic uint64_t *key;
     _Atomic uint32_t *frames; /* how many frames the row has */
+    _Atomic uint8_t *level;
     _Atomic uintptr_t *stack; /* rows * depth */
     mt_site_sums *sums;       /* rows + 1 */
 } mt_sites;
@@ -69,6 +70,13 @@ void mt_sites_fini(mt_sites *sites);
 
 /* The row of this stack, with one more reference, which the caller owns; -1: no room. */
 int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
+
+/* How many there are; a moment's value. The row is held. */
+uint32_t mt_sites_references(const mt_sites *sites, uint32_t row);
+
+/* How rarely its chunks are recorded: see thin.h. 0 for a row that is new; a moment's value. */
+uint32_t mt_sites_level(const mt_sites *sites, uint32_t row);
+void mt_sites_set_level(mt_sites *sites, uint32_t row, uint32_t level);
 
 /* Gives one reference back. */
 void mt_sites_drop(mt_sites *sites, uint32_t row);

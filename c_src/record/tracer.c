@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "real.h"
+#include "thin.h"
 #include "unwind.h"
 
 mt_tracer mt_tracer_state = {.thinning = ATOMIC_FLAG_INIT, .odd = {MT_ODD_BITS}};
@@ -35,62 +36,15 @@ static void count_odd(int64_t step) {
         memory_order_relaxed));
 }
 
-/* What a record leaves when it ends, whoever ended it. */
-static void account_end(const mt_chunk *chunk) {
+void mt_tracer_ended(const mt_chunk *chunk) {
     mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
     mt_sites_drop(&tracer->sites, chunk->site);
     if (is_odd(chunk)) count_odd(-1);
 }
 
 static void end(int32_t cell, const mt_chunk *chunk) {
-    account_end(chunk);
+    mt_tracer_ended(chunk);
     mt_chunks_abandon(&tracer->chunks, cell);
-}
-
-typedef struct {
-    mt_credit *credit; /* for random numbers */
-    uint64_t interval; /* the new one */
-    uint64_t thinned;
-} thinning;
-
-/* Keeps a chunk as if it had been drawn at the new interval in the first place. */
-static bool keep(mt_chunk *chunk, void *context) {
-    thinning *t = context;
-    double p = mt_sampler_probability(chunk->size, t->interval);
-    if (p >= chunk->p) return true;
-    double r = p / chunk->p;
-    if ((double)(mt_sampler_random(t->credit) >> 11) >= r * 9007199254740992.0) {
-        t->thinned++;
-        return false;
-    }
-    mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
-    chunk->p = p;
-    chunk->weight = (uint64_t)((double)chunk->weight / r + 0.5);
-    mt_sites_live(&tracer->sites, chunk->site, 1, chunk->weight, chunk->size);
-    return true;
-}
-
-static void gone(const mt_chunk *chunk, void *context) {
-    (void)context;
-    account_end(chunk);
-}
-
-/* One thread at a time; who comes second goes on with its own work. */
-static void make_room(mt_thread *block) {
-    if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
-    uint64_t from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
-    if (mt_sampler_double(&tracer->sampler, from)) {
-        thinning t = {.credit = &block->credit};
-        t.interval = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
-        mt_real_environment saved = mt_real_enter();
-        mt_chunks_thin(&tracer->chunks, keep, gone, &t);
-        mt_real_leave(saved);
-        uint64_t n =
-            atomic_load_explicit(&block->count[MT_COUNT_thinned], memory_order_relaxed);
-        atomic_store_explicit(&block->count[MT_COUNT_thinned], n + t.thinned,
-                              memory_order_relaxed);
-    }
-    atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }
 
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
@@ -140,14 +94,17 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
                        .thread = thread_of(block, draw->allocator)};
     end_missed(record.address);
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
-    bool recorded = false;
+    bool recorded = false, thinned = false;
     if (site >= 0) {
         mt_sites_allocated(&tracer->sites, (uint32_t)site, draw->p, size);
-        recorded = put(site, &record);
+        thinned = !mt_thin_takes(block, (uint32_t)site, &record);
+        recorded = !thinned && put(site, &record);
         if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
     }
-    mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
-    if (mt_chunks_crowded(&tracer->chunks)) make_room(block);
+    mt_thread_bump(block, recorded  ? MT_COUNT_recorded
+                          : thinned ? MT_COUNT_thinned
+                                    : MT_COUNT_ignored);
+    if (mt_chunks_crowded(&tracer->chunks)) mt_thin_make_room(block);
     return recorded;
 }
 

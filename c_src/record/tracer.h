@@ -146,6 +146,9 @@ void mt_tracer_hold(void *chunk, mt_held *held);
 void mt_tracer_release(const mt_held *held);
 void mt_tracer_restore(const mt_held *held);
 
+/* Accounts for a record that has ended: for thin. */
+void mt_tracer_ended(const mt_chunk *chunk);
+
 /* Ends all records there are: for control. */
 void mt_tracer_end_all(void);
 

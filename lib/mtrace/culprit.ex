@@ -34,11 +34,15 @@ defmodule Mtrace.Culprit do
   @doc "What to show of a stack in one line: the culprit, or else the first frame behind the hook."
   @spec headline([Frame.t()]) :: Frame.t() | nil
   def headline(stack) do
-    find(stack) || Enum.find(stack, List.first(stack), &(not match?({:mtrace, _}, &1.app)))
+    find(stack) || Enum.find(stack, List.first(stack), &(not ours?(&1)))
   end
 
-  defp application?(%Frame{app: {name, _}}), do: name != :mtrace
-  defp application?(_), do: false
+  defp application?(%Frame{app: nil}), do: false
+  defp application?(frame), do: not ours?(frame)
+
+  # In a snapshot from elsewhere names may be texts.
+  defp ours?(%Frame{app: {name, _}}), do: name in [:mtrace, "mtrace"]
+  defp ours?(_), do: false
 
   defp erlang?(%Frame{kind: :erlang, app: app, symbol: symbol}),
     do: app != nil and symbol != nil
@@ -47,8 +51,8 @@ defmodule Mtrace.Culprit do
 
   defp language?(%Frame{symbol: symbol}), do: symbol =~ @language
 
-  defp system?(%Frame{library: library, app: app}) do
-    match?({:mtrace, _}, app) or stem(Path.basename(library)) in @system
+  defp system?(%Frame{library: library} = frame) do
+    ours?(frame) or stem(Path.basename(library)) in @system
   end
 
   defp stem(file) do

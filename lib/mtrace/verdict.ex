@@ -16,7 +16,7 @@ defmodule Mtrace.Verdict do
     {first, last} = {hd(looks), List.last(looks)}
     rows = Enum.map(looks, &rows/1)
     times = Enum.map(looks, & &1.taken_ns)
-    thinning = thinning(looks)
+    thinned = Enum.map(looks, & &1.coverage.thinned)
     picked = Selection.pick(last, Keyword.take(options, [:filter, :ignore]))
     largest = picked |> Enum.reverse() |> Map.new(fn {site, _} -> {key(site), site} end)
     members = Enum.group_by(picked, fn {site, _} -> key(site) end, &elem(&1, 1))
@@ -25,7 +25,7 @@ defmodule Mtrace.Verdict do
       for {key, site} <- largest do
         path = Enum.map(rows, &Map.get(&1, key, %{}))
         came = members[key] |> Enum.concat() |> Enum.filter(&(&1.born_ns > first.taken_ns))
-        %{leak(site, path, times, thinning) | processes: processes_of(came)}
+        %{leak(site, path, times, thinned) | processes: processes_of(came)}
       end
 
     Enum.sort_by(leaks, &{rank(&1.verdict), -&1.bytes_per_minute})
@@ -51,21 +51,12 @@ defmodule Mtrace.Verdict do
     |> Map.new(fn {key, chunks} -> {key, Map.new(chunks)} end)
   end
 
-  # The largest interval that the table may have been thinned to while it was looked at; 0: it was not.
-  defp thinning(looks) do
-    coverages = Enum.map(looks, & &1.coverage)
-
-    if hd(coverages).thinned == List.last(coverages).thinned,
-      do: 0,
-      else: 2 * (coverages |> Enum.map(& &1.interval) |> Enum.max() |> max(1024))
-  end
-
-  defp leak(site, path, times, thinning) do
+  defp leak(site, path, times, thinned) do
     {begin, now} = {hd(times), List.last(times)}
     window_ms = max(div(now - begin, 1_000_000), 1)
     growth = difference(hd(path), List.last(path))
-    stays = what_stays(path, times, thinning)
-    {allocations, frees} = first_part(path, times, thinning)
+    stays = what_stays(path, times, thinned)
+    {allocations, frees} = first_part(path, times, thinned)
     verdict = verdict(stays, growth, path)
 
     # What stays was born in two thirds of the window.
@@ -96,15 +87,16 @@ defmodule Mtrace.Verdict do
     came = for {id, chunk} <- last, first[id] != chunk, do: chunk
     gone = for {id, chunk} <- first, not is_map_key(last, id), do: chunk
     changed = for {id, chunk} <- last, was = first[id], was != chunk, do: was
-    count = fn chunks -> chunks |> Enum.map(&elem(&1, 1)) |> Enum.sum() end
 
     %{
-      n: count.(came) - count.(gone) - count.(changed),
+      n: count(came) - count(gone) - count(changed),
       bytes: bytes(came) - bytes(gone) - bytes(changed),
       error: Estimate.error(variance(came) + variance(gone))
     }
   end
 
+  defp count(chunks), do: chunks |> Enum.map(fn {_, w} -> w end) |> Enum.sum()
+  defp square(chunks), do: chunks |> Enum.map(fn {_, w} -> w * w end) |> Enum.sum()
   defp bytes(chunks), do: chunks |> Enum.map(fn {size, w} -> size * w end) |> Enum.sum()
 
   defp variance(chunks),
@@ -112,7 +104,7 @@ defmodule Mtrace.Verdict do
 
   # Chunks that have lived for a third of the window, or more: how many of the window's own are there,
   # by the third that they were born in, and how many of all that there were are gone.
-  defp what_stays(path, times, thinning) do
+  defp what_stays(path, times, thinned) do
     {begin, now} = {hd(times), List.last(times)}
     last = List.last(path)
     third = div(now - begin, 3)
@@ -120,24 +112,24 @@ defmodule Mtrace.Verdict do
     middle = born(last, begin + third, begin + 2 * third)
     own = Map.values(early) ++ Map.values(middle)
 
-    grown =
-      for {row, at} <- path |> Enum.zip(times) |> Enum.drop(-1), reduce: %{} do
-        grown -> Map.merge(:maps.filter(fn {_, born}, _ -> born <= at - third end, row), grown)
-      end
-
-    {gone, gone_bytes, gone_variance} = gone(grown, last, thinning)
+    grown = for {row, at} <- Enum.zip(path, times), do: born(row, at - third)
+    gone = gone(grown, path, thinned)
 
     %{
+      came: count(own),
       early: map_size(early),
       middle: map_size(middle),
       late: map_size(last |> born(begin + 2 * third, now)),
-      gone: gone,
+      gone: gone.n,
+      square: square(own) + gone.square,
       own_bytes: bytes(own),
-      gone_bytes: gone_bytes,
-      bytes: bytes(own) - gone_bytes,
-      error: Estimate.error(variance(own) + gone_variance)
+      gone_bytes: gone.bytes,
+      bytes: bytes(own) - gone.bytes,
+      error: Estimate.error(variance(own) + gone.variance)
     }
   end
+
+  defp born(row, until), do: :maps.filter(fn {_, at}, _ -> at <= until end, row)
 
   defp born(row, from, until) do
     :maps.filter(fn {_, at}, _ -> at > from and at <= until end, row)
@@ -145,7 +137,7 @@ defmodule Mtrace.Verdict do
 
   # Chunks of the window that were there after its first third, and how many of them are gone. Without a
   # look at that time: those that were there at its beginning, and what is there of that third.
-  defp first_part(path, times, thinning) do
+  defp first_part(path, times, thinned) do
     {begin, now} = {hd(times), List.last(times)}
     i = Enum.find_index(times, &(3 * (&1 - begin) >= now - begin))
     i = if i == length(times) - 1, do: 0, else: i
@@ -156,39 +148,47 @@ defmodule Mtrace.Verdict do
         do: Map.merge(born(last, begin, begin + div(now - begin, 3)), hd(path)),
         else: path |> Enum.at(i) |> born(begin, now)
 
-    {gone, _, _} = gone(cohort, last, thinning)
-    {map_size(cohort), gone}
+    followed = path |> Enum.drop(i) |> Enum.map(&Map.take(&1, Map.keys(cohort)))
+    gone = gone(followed, followed, Enum.drop(thinned, i))
+    n = map_size(cohort)
+    were = cohort |> Map.values() |> count()
+    {n, if(were > 0, do: min(n, round(n * gone.n / were)), else: 0)}
   end
 
-  # How many are gone, their bytes, and the variance of these. Where the table was thinned, a chunk that
-  # was so likely to be drawn that it may have been taken out again is missing, not gone: those of its
-  # kind that stayed stand for it, and what these do not account for by more than chance is gone.
-  defp gone(cohort, last, interval) do
-    missing = :maps.without(Map.keys(last), cohort)
-    {doubtful, sure} = missing |> Map.values() |> Enum.split_with(&thinnable?(&1, interval))
-    stayed = for {id, chunk} <- cohort, now = last[id], thinnable?(chunk, interval), do: now
-    lost = bytes(doubtful) + bytes_before(cohort, last, interval) - bytes(stayed)
+  # What goes from one look to the next of the chunks that are followed, over all looks: how many, their
+  # bytes, their variance, and the sum of their weights' squares. Where the table was not thinned in
+  # between, what is missing is gone. Where it was, those that stayed stand for those that were taken out,
+  # too: what they do not account for by more than chance is gone.
+  defp gone(followed, path, thinned) do
+    steps = Enum.zip([followed, tl(path), thinned, tl(thinned)])
+    {sure, doubtful} = Enum.split_with(steps, fn {_, _, before, now} -> before == now end)
 
-    if doubtful != [] and lost > @chance * :math.sqrt(variance(stayed)) do
-      share = min(lost / bytes(doubtful), 1)
-      n = length(sure) + round(length(doubtful) * share)
-      {n, bytes(sure) + lost, variance(sure) + variance(stayed)}
-    else
-      {length(sure), bytes(sure), variance(sure)}
-    end
+    missing =
+      for {row, next, _, _} <- sure, {id, chunk} <- row, not is_map_key(next, id), do: chunk
+
+    lost = for {row, next, _, _} <- doubtful, do: lost(row, next)
+    [n, bytes, variance] = lost |> Enum.zip_with(&Enum.sum/1) |> default([0, 0, 0])
+    counts? = bytes > @chance * :math.sqrt(max(variance, 0))
+
+    %{
+      n: count(missing) + if(counts?, do: n, else: 0),
+      bytes: bytes(missing) + if(counts?, do: bytes, else: 0),
+      variance: variance(missing) + variance,
+      square: square(missing) + if(counts?, do: n, else: 0)
+    }
   end
 
-  # What stayed, as it was weighed before.
-  defp bytes_before(cohort, last, interval) do
-    bytes(for {id, was} <- cohort, is_map_key(last, id), thinnable?(was, interval), do: was)
+  defp default([], default), do: default
+  defp default(sums, _default), do: sums
+
+  # Chunks, bytes, and the variance of these that thinning brings: w'(w' - w)x².
+  defp lost(row, next) do
+    stayed = for {id, {size, was}} <- row, now = next[id], do: {size, was, elem(now, 1)}
+    variance = for {size, was, now} <- stayed, do: now * max(now - was, 0) * size * size
+    now = for {size, _, w} <- stayed, do: {size, w}
+    before = Map.values(row)
+    [count(before) - count(now), bytes(before) - bytes(now), Enum.sum(variance)]
   end
-
-  # Drawn with a probability above that at this interval; 0: nothing was thinned. The weight also makes
-  # up for full sets of the table, of which there are less than a half.
-  defp thinnable?(_chunk, 0), do: false
-
-  defp thinnable?({size, weight}, interval),
-    do: 2 / weight > 1 - :math.exp(-(size + 1024) / interval)
 
   defp verdict(stays, growth, path) do
     cond do
@@ -205,10 +205,9 @@ defmodule Mtrace.Verdict do
       middle * @slowing >= early and stays.bytes > 2 * stays.error
   end
 
-  # As many as go may come by chance: both numbers are those of independent events.
+  # As many as go may come by chance: both are numbers of independent events.
   defp more_than_chance?(stays) do
-    came = stays.early + stays.middle
-    came - stays.gone > @chance * :math.sqrt(came + stays.gone)
+    stays.came - stays.gone > @chance * :math.sqrt(stays.square)
   end
 
   # As much at each look as at the one before, or more; and after each third more than chance explains.

@@ -103,7 +103,9 @@ static void begin(uint64_t seed, int threads, bool lifo) {
     sim.random = seed * 0x9e3779b97f4a7c15ull | 1;
     sim.threads = threads;
     sim.lifo = lifo;
-    sim.base = 0x560000000000;
+    /* Elsewhere each time, as a program's heap: which chunks share a set is part of the chance.
+     */
+    sim.base = 0x560000000000 + (unit_random(&sim.random) & 0xfffffff) * 4096;
     sim.distance = 16;
     mt_tracer_reset();
     static mt_thread block[4];
@@ -145,7 +147,7 @@ static void read_report(report out[SITES]) {
 
 typedef struct {
     double mean[SITES][3], truth[SITES][3];
-    int covered[SITES][3];
+    int covered[SITES][3], exact[SITES][3];
 } summary;
 
 static void sum_up(summary *sum) {
@@ -158,6 +160,7 @@ static void sum_up(summary *sum) {
             sum->truth[s][k] += truth[k] / SEEDS;
             sum->covered[s][k] +=
                 fabs(r[s].estimate[k] - truth[k]) <= 1.96 * r[s].error[k] + 1e-6 * truth[k];
+            sum->exact[s][k] += r[s].error[k] == 0;
         }
     }
 }
@@ -172,7 +175,7 @@ static void check(const summary *sum, const char *what) {
                    what, name[s], kind[k], truth, 100 * off, covered);
             assert_true(fabs(off) <= 0.02);
             assert_true(covered >= 90);
-            assert_true(covered <= 99);
+            if (sum->exact[s][k] < SEEDS / 20) assert_true(covered <= 99);
         }
 }
 
@@ -212,6 +215,19 @@ static void estimates_are_unbiased(void **state) {
         sum_up(&sum);
     }
     check(&sum, "one thread");
+}
+
+static void estimates_are_unbiased_where_few_are_drawn(void **state) {
+    (void)state;
+    summary sum = {0};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        begin(seed + 6000, 1, false);
+        atomic_store(&mt_tracer_state.sampler.interval, 16384);
+        start_up();
+        work(60000, NULL);
+        sum_up(&sum);
+    }
+    check(&sum, "few drawn");
 }
 
 static void estimates_are_unbiased_with_four_threads_and_lifo_addresses(void **state) {
@@ -264,7 +280,7 @@ static void a_site_that_reuses_one_address_is_estimated_right(void **state) {
     printf("   one address: allocated %+.2f %%, right in %.1f %%\n", 100 * (mean / 60000 - 1),
            100.0 * covered / SEEDS);
     assert_true(fabs(mean / 60000 - 1) < 0.02);
-    assert_true(covered >= SEEDS * 0.90 && covered <= SEEDS * 0.99);
+    assert_true(covered >= SEEDS * 0.90);
 }
 
 /* A burst of chunks at regular distances: a hash that spread them too evenly over the sets let
@@ -296,7 +312,7 @@ static void a_burst_of_chunks_side_by_side_is_not_overestimated(void **state) {
  * reset: after a million allocations, which take a busy node seconds. */
 static void a_late_small_leak_is_in_the_table_soon(void **state) {
     (void)state;
-    enum { RUNS = 40, STEPS = 1000000 };
+    enum { RUNS = 100, STEPS = 1000000 };
     int found = 0, covered = 0;
     for (uint64_t seed = 1; seed <= RUNS; seed++) {
         begin(seed + 4000, 1, false);
@@ -327,6 +343,7 @@ static int start(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(estimates_are_unbiased),
+        cmocka_unit_test(estimates_are_unbiased_where_few_are_drawn),
         cmocka_unit_test(estimates_are_unbiased_with_four_threads_and_lifo_addresses),
         cmocka_unit_test(estimates_are_unbiased_through_changes_of_the_interval),
         cmocka_unit_test(a_site_that_reuses_one_address_is_estimated_right),
