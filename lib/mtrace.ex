@@ -224,16 +224,16 @@ defmodule Mtrace do
   @doc """
   A snapshot for `leaks(since: mark)` later, which so watches without waiting.
 
-  Where the table has room an adaptive sampler is told to draw more from now on: after a burst, the
-  node's start for one, it would do so only after as much has been allocated again. Costs as
-  `snapshot/1`; a mark takes some MB of the caller's memory as long as it is kept.
+  An adaptive sampler leaves a quarter of its table to what is in it, and draws more from now on: what
+  is allocated after a mark is seen more surely, what was before less (`live_bytes_error` shows it).
+  Costs as `snapshot/1`; a mark takes some MB of the caller's memory as long as it is kept.
 
       iex> mark = Mtrace.mark()
       iex> Mtrace.leaks(since: mark)
   """
   @spec mark :: Snapshot.t()
   def mark do
-    Native.sharpen() |> ok!()
+    Native.sharpen(:begin) |> ok!()
     snapshot(processes: false)
   end
 
@@ -257,8 +257,8 @@ defmodule Mtrace do
   tracing was ended. Raises `ArgumentError` for other options, `Mtrace.InactiveError` if nothing is
   traced.
 
-  Looks at the node 13 times in all, each of which costs as `snapshot/1`; between them the caller
-  sleeps.
+  Begins as `mark/0`, and looks at the node 13 times in all, each of which costs as `snapshot/1`;
+  between them the caller sleeps.
 
   ## How a verdict is found
 
@@ -291,7 +291,7 @@ defmodule Mtrace do
       [#Mtrace.Leak<leak, 5.7 MiB a minute, 99 % survive, parse_header at shop.c:88 in shop.so (shop 1.2.0), called by Shop.Nif.parse/1>]
   """
   @spec leaks(keyword) :: [Mtrace.Leak.t()] | {:error, :reset | :detached}
-  def leaks(options \\ []), do: Leaks.watch(options, &mark/0)
+  def leaks(options \\ []), do: Leaks.watch(options, fn -> snapshot(processes: false) end)
 
   @doc """
   Counters of the malloc family, the heap's own account, and how much of it all is recorded.

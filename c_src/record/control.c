@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "thin.h"
 #include "tracer.h"
 #include "unwind.h"
 
@@ -90,13 +91,19 @@ void mt_tracer_reset(void) {
     mt_thread_sum(total);
     atomic_store(&tracer->ignored_before, total[MT_COUNT_ignored]);
     atomic_store(&tracer->thinned_before, total[MT_COUNT_thinned]);
+    atomic_store(&tracer->watch_thinned, 0);
 }
 
 void mt_tracer_sharpen(void) {
+    if (mt_chunks_crowded(&tracer->chunks)) return;
     uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    if (mt_chunks_taken(&tracer->chunks) >= slots / 2) return;
-    mt_sampler_lower(&tracer->sampler, 16);
+    mt_sampler_lower(&tracer->sampler, mt_chunks_taken(&tracer->chunks) < slots / 2 ? 16 : 4);
     take_slices();
+}
+
+void mt_tracer_watch(void) {
+    mt_thin_for_watch();
+    mt_tracer_sharpen();
 }
 
 void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,

@@ -29,11 +29,14 @@ void mt_tracer_stop(void);
 void mt_tracer_reset(void);
 
 /* For who is about to watch, and while he does: after a burst, a start for one, an adaptive
- * interval stays large until as much has been allocated again. Lowers it to a 16th if half of
- * the table is free, and has all threads draw their credits anew; where they are busy they
- * double it again, which costs each step 50 us of recording. Any thread, while others allocate.
- */
+ * interval stays large until as much has been allocated again. Lowers it to a 16th, to a 4th if
+ * more than half of the table is taken, not at all where it is about to be thinned; and has all
+ * threads draw their credits anew. Where they are busy they double it again, which costs each
+ * step 50 us of recording. Any thread, while others allocate. */
 void mt_tracer_sharpen(void);
+
+/* The same for who begins: makes room before (mt_thin_for_watch). Some 200 us. */
+void mt_tracer_watch(void);
 
 /* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be
  * within the bounds of options.h. */

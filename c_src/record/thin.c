@@ -1,16 +1,20 @@
 /* thin: see the header. Runs inside malloc. */
 #include "thin.h"
 
+#include <sys/mman.h>
+
 #include "real.h"
 #include "tracer.h"
 
 #define tracer (&mt_tracer_state)
 
-enum { SHARES = 16, FEW = 4, LEVEL_MAX = 40 };
+enum { SHARES = 40, FEW = 4, LEVEL_MAX = 40 };
 
 typedef struct {
     mt_credit *credit; /* for random numbers */
-    uint64_t interval; /* what chunks are thinned to */
+    uint64_t interval; /* what chunks are thinned to, by their sites' levels; or, */
+    uint32_t *cells;   /* if there is this, what each site has, */
+    uint32_t each;     /* and how many it keeps */
     uint64_t thinned;
 } thinning;
 
@@ -27,18 +31,22 @@ static double of_level(uint32_t level) {
     return 1 / (double)(1ull << level);
 }
 
+static double stays(const mt_chunk *chunk, const thinning *t) {
+    if (t->cells) return (double)t->each / t->cells[chunk->site];
+    return mt_sampler_probability(chunk->size, t->interval) *
+           of_level(mt_sites_level(&tracer->sites, chunk->site)) / chunk->p;
+}
+
 static bool keep(mt_chunk *chunk, void *context) {
     thinning *t = context;
-    double p = mt_sampler_probability(chunk->size, t->interval) *
-               of_level(mt_sites_level(&tracer->sites, chunk->site));
-    if (p >= chunk->p) return true;
-    double r = p / chunk->p;
+    double r = stays(chunk, t);
+    if (r >= 1) return true;
     if (!happens(t->credit, r)) {
         t->thinned++;
         return false;
     }
     mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
-    chunk->p = p;
+    chunk->p *= r;
     chunk->weight = (uint64_t)((double)chunk->weight / r + 0.5);
     mt_sites_live(&tracer->sites, chunk->site, 1, chunk->weight, chunk->size);
     return true;
@@ -49,28 +57,36 @@ static void gone(const mt_chunk *chunk, void *context) {
     mt_tracer_ended(chunk);
 }
 
+static void run(thinning *t, _Atomic uint64_t *counter) {
+    mt_real_environment saved = mt_real_enter();
+    mt_chunks_thin(&tracer->chunks, keep, gone, t);
+    mt_real_leave(saved);
+    uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, n + t->thinned, memory_order_relaxed);
+}
+
 static void thin(mt_thread *block) {
     thinning t = {.credit = &block->credit};
     t.interval = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
-    mt_real_environment saved = mt_real_enter();
-    mt_chunks_thin(&tracer->chunks, keep, gone, &t);
-    mt_real_leave(saved);
-    uint64_t n = atomic_load_explicit(&block->count[MT_COUNT_thinned], memory_order_relaxed);
-    atomic_store_explicit(&block->count[MT_COUNT_thinned], n + t.thinned, memory_order_relaxed);
+    run(&t, &block->count[MT_COUNT_thinned]);
 }
 
-/* True if a site went up. */
+/* One level for those that have more than half of what the largest has; false if that is no
+ * more than the share. */
 static bool raise_levels(void) {
-    bool raised = false;
+    uint32_t most = 0;
     for (uint32_t row = 0; row < tracer->sites.rows; row++) {
         uint32_t cells = mt_sites_references(&tracer->sites, row);
-        uint32_t level = mt_sites_level(&tracer->sites, row), to = level;
-        for (; cells > share() && to < LEVEL_MAX; cells /= 2) to++;
-        if (to == level) continue;
-        mt_sites_set_level(&tracer->sites, row, to);
-        raised = true;
+        if (cells > most) most = cells;
     }
-    return raised;
+    if (most <= share()) return false;
+    for (uint32_t row = 0; row < tracer->sites.rows; row++) {
+        uint32_t cells = mt_sites_references(&tracer->sites, row);
+        uint32_t level = mt_sites_level(&tracer->sites, row);
+        if (cells > most / 2 && cells > share() && level < LEVEL_MAX)
+            mt_sites_set_level(&tracer->sites, row, level + 1);
+    }
+    return true;
 }
 
 static bool fixed(void) {
@@ -81,11 +97,8 @@ static bool fixed(void) {
 void mt_thin_make_room(mt_thread *block) {
     if (fixed()) return;
     if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
-    if (raise_levels()) thin(block);
-    if (mt_chunks_full(&tracer->chunks) > tracer->chunks.sets / 8) {
-        uint64_t from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
-        if (mt_sampler_double(&tracer->sampler, from)) thin(block);
-    }
+    uint64_t from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+    if (raise_levels() || mt_sampler_double(&tracer->sampler, from)) thin(block);
     atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }
 
@@ -100,4 +113,40 @@ bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
     chunk->p *= r;
     mt_real_leave(saved);
     return takes;
+}
+
+/* How many cells each site may keep, so that all of them have no more than `room` together. */
+static uint32_t fair(const uint32_t *cells, uint32_t room) {
+    uint32_t each = (uint32_t)mt_chunks_slots(&tracer->chunks), sum = UINT32_MAX;
+    while (sum > room && each > 1) {
+        each -= each / 8 + 1;
+        sum = 0;
+        for (uint32_t row = 0; row < tracer->sites.rows; row++)
+            sum += cells[row] < each ? cells[row] : each;
+    }
+    return each ? each : 1;
+}
+
+/* The counter is the tracer's own: the caller may be a thread without a block. */
+static void leave(uint32_t room) {
+    size_t bytes = tracer->sites.rows * sizeof(uint32_t);
+    uint32_t *cells =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (cells == MAP_FAILED) return;
+    for (uint32_t row = 0; row < tracer->sites.rows; row++)
+        cells[row] = mt_sites_references(&tracer->sites, row);
+    mt_credit credit = {.random = mt_tracer_now() | 1};
+    thinning t = {.credit = &credit, .cells = cells, .each = fair(cells, room)};
+    run(&t, &tracer->watch_thinned);
+    munmap(cells, bytes);
+}
+
+void mt_thin_for_watch(void) {
+    if (fixed()) return;
+    if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
+    uint32_t quarter = (uint32_t)mt_chunks_slots(&tracer->chunks) / 4;
+    if (mt_chunks_taken(&tracer->chunks) > quarter) leave(quarter);
+    for (uint32_t row = 0; row < tracer->sites.rows; row++)
+        mt_sites_set_level(&tracer->sites, row, 0);
+    atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }

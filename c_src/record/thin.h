@@ -5,13 +5,13 @@
  *
  *     p = (1 - exp(-cost(n) / interval)) / 2^level(s)
  *
- * times the share of sets that had room. Where the table is 3/4 full, sites that hold more than
- * their share of it, a 16th, go up as many levels as it takes; where that does not make room
- * enough the interval doubles. Chunks that were likelier stay with probability p(new) / p(old),
- * and stand for more (Horvitz and Thompson, as for the draw). So all chunks of a site that have
- * the same size have the same weight again, and none of a rare site is given up for the
- * ten-thousandth of another: what is learnt of a site grows with the root of its cells. A site
- * that has but a 64th of the table left goes down a level.
+ * times the share of sets that had room. Where the table is 4/7 full, the site that holds most
+ * of it goes up a level, with those that hold half as much or more; if none holds more than its
+ * share, a 40th of the table, the interval doubles. Chunks that were likelier stay with
+ * probability p(new) / p(old), and stand for more (Horvitz and Thompson, as for the draw). So
+ * all chunks of a site that have the same size have the same weight again, and none of a rare
+ * site is given up for the ten-thousandth of another: what is learnt of a site grows with the
+ * root of its cells. A site that has but a quarter of its share left goes down a level.
  *
  * For hooks: no lock, no system call.
  */
@@ -29,7 +29,13 @@
 bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk);
 
 /* Thins the table, unless another thread is about it, or the interval is fixed. Costs some 50
- * us for 4096 slots, each time that the table is 3/4 full. */
+ * us for 4096 slots, each time that the table is 4/7 full. */
 void mt_thin_make_room(mt_thread *block);
+
+/* For who begins to watch what is allocated from now on: leaves but a quarter of the table to
+ * what is in it, the same number of cells to each site that has more, and has all sites draw
+ * every chunk again. Estimates of what is in it become less sure, those of what comes surer.
+ * Nothing at a fixed interval. Any thread, while others allocate; not for hooks. */
+void mt_thin_for_watch(void);
 
 #endif

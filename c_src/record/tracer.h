@@ -5,7 +5,7 @@
  *                              │no
  *                              ▼
  *              tracing? ─▶ guard down? ─▶ drawn? ─▶ the allocator ─▶ stack ─▶ site ─▶ a cell?
- *              ─▶ recorded; then: table 3/4 full? ─▶ thin.  Time taken ─▶ charged
+ *              ─▶ recorded; then: table 4/7 full? ─▶ thin.  Time taken ─▶ charged
  *   free:      may it be recorded? ──no──▶ the allocator, and nothing else (fast path)
  *                              │yes
  *                              ▼
@@ -56,6 +56,7 @@ typedef struct mt_tracer {
     mt_chunks chunks;
     mt_sites sites;
     _Atomic uint64_t ignored_before, thinned_before; /* counters at the last reset */
+    _Atomic uint64_t watch_thinned;                  /* by mt_thin_for_watch, since then */
     _Atomic uint64_t epoch;                          /* counts resets */
     /* Which bits of an address being 0 tells that the chunk may be recorded, in the low 16:
      * MT_ODD_BITS, or none while there are odd chunks, whose number stands above. */

@@ -33,7 +33,7 @@ static void stats(mt_stats *out) {
     uint64_t thinned = atomic_load(&mt_tracer_state.thinned_before);
     mt_thread_sum(out->count); /* after what is subtracted, which never goes down */
     out->count[MT_COUNT_ignored] -= ignored;
-    out->count[MT_COUNT_thinned] -= thinned;
+    out->count[MT_COUNT_thinned] += atomic_load(&mt_tracer_state.watch_thinned) - thinned;
     out->interval = atomic_load(&mt_tracer_state.sampler.interval);
     out->resets = atomic_load(&mt_tracer_state.epoch);
     out->recorded_now = mt_chunks_taken(&mt_tracer_state.chunks);
@@ -106,6 +106,7 @@ const mt_core mtrace_core = {
     .status = status,
     .reset = mt_tracer_reset,
     .sharpen = mt_tracer_sharpen,
+    .watch = mt_tracer_watch,
     .configure = mt_tracer_configure,
     .snapshot = snapshot,
     .oldest = oldest,

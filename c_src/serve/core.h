@@ -63,6 +63,7 @@ typedef struct mt_core {
     void (*status)(mt_status *status);
     void (*reset)(void);
     void (*sharpen)(void);
+    void (*watch)(void);
     /* See mt_tracer_configure; the values must be within the bounds of options.h. */
     void (*configure)(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
                       uint32_t erlang_depth);

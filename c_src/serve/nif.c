@@ -88,11 +88,12 @@ static term reset_nif(ErlNifEnv *env, int argc, const term argv[]) {
 }
 
 static term sharpen_nif(ErlNifEnv *env, int argc, const term argv[]) {
-    (void)argc, (void)argv;
+    (void)argc;
     term reason;
     const mt_core *core = active_core(env, &reason);
     if (!core) return error(env, reason);
-    core->sharpen();
+    if (enif_is_identical(argv[0], atom(env, "begin"))) core->watch();
+    else core->sharpen();
     return ok(env, atom(env, "ok"));
 }
 
@@ -269,7 +270,7 @@ static int upgrade(ErlNifEnv *env, void **data, void **old_data, term info) {
 static ErlNifFunc functions[] = {
     {"stats", 0, stats_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"reset", 0, reset_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
-    {"sharpen", 0, sharpen_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"sharpen", 1, sharpen_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"olds", 2, olds_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"configure", 4, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},

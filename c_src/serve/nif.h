@@ -3,7 +3,7 @@
  *
  *   stats/0     {ok, #{atom => non_neg_integer}}
  *   reset/0     {ok, Nanoseconds}
- *   sharpen/0   {ok, ok}: see control.h
+ *   sharpen/1   (begin | on) {ok, ok}: see control.h, mt_tracer_watch, mt_tracer_sharpen
  *   olds/2      {ok, [Old]}, and
  *   snapshot/0  {ok, Snapshot}: see terms.h
  *   status/0    {ok, #{atom => term}}

@@ -17,7 +17,7 @@ defmodule Mtrace.Native do
 
   def stats, do: not_loaded()
   def reset, do: not_loaded()
-  def sharpen, do: not_loaded()
+  def sharpen(_when), do: not_loaded()
   def olds(_n, _demangle), do: not_loaded()
   def snapshot, do: not_loaded()
   def configure(_interval, _budget_ppm, _depth, _erlang_depth), do: not_loaded()

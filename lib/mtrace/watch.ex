@@ -14,6 +14,7 @@ defmodule Mtrace.Watch do
   @spec looks(pos_integer, boolean, (() -> Snapshot.t())) ::
           {:ok, [Snapshot.t()]} | {:error, atom}
   def looks(window_ms, progress, look) do
+    _ = Native.sharpen(:begin)
     pauses = window_ms |> div(@least_pause_ms) |> max(1) |> min(@looks)
     begin = now()
     times = for i <- 1..pauses, do: begin + div(window_ms * i, pauses)
@@ -44,7 +45,7 @@ defmodule Mtrace.Watch do
   # A second at a time, to show it, and to have more recorded as soon as there is room again.
   defp wait(until, begin, window_ms, progress) do
     left = until - now()
-    _ = Native.sharpen()
+    _ = Native.sharpen(:on)
 
     if progress do
       seconds = &:erlang.float_to_binary(&1 / 1000, decimals: 0)

@@ -221,7 +221,7 @@ static void the_number_of_sets_with_room_is_exact(void **state) {
             full += taken == 8;
         }
         assert_int_equal(mt_chunks_open(&table), full < table.sets ? table.sets - full : 1);
-        assert_int_equal(mt_chunks_crowded(&table), full > table.sets / 4);
+        assert_int_equal(mt_chunks_crowded(&table), full > table.sets / 12);
     }
 }
 
