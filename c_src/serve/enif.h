@@ -9,6 +9,9 @@
 #include <erl_nif.h>
 
 /* The 64-bit functions are macros where a long has 64 bits. */
+#pragma weak enif_get_list_cell
+#pragma weak enif_get_tuple
+#pragma weak enif_is_exception
 #pragma weak enif_is_identical
 #pragma weak enif_make_atom
 #pragma weak enif_make_badarg
@@ -24,9 +27,11 @@
 #pragma weak enif_make_uint
 #ifdef enif_make_uint64
 #pragma weak enif_get_long
+#pragma weak enif_get_ulong
 #pragma weak enif_make_ulong
 #else
 #pragma weak enif_get_int64
+#pragma weak enif_get_uint64
 #pragma weak enif_make_uint64
 #endif
 

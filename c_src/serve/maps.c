@@ -44,6 +44,12 @@ static void put_heap(ErlNifEnv *env, term *map) {
     put_number(env, map, "mmap_chunks", m.hblks);
 }
 
+mt_term mt_maps_heap(ErlNifEnv *env) {
+    term map = enif_make_new_map(env);
+    put_heap(env, &map);
+    return map;
+}
+
 static void put_coverage(ErlNifEnv *env, term *map, const mt_stats *stats) {
     put_number(env, map, "recorded", stats->recorded_now);
     put_number(env, map, "ignored", stats->count[MT_COUNT_ignored]);

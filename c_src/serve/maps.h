@@ -8,6 +8,10 @@
 /* Counters, coverage and the heap's own account: non-negative integers. */
 mt_term mt_maps_stats(ErlNifEnv *env, const mt_core *core);
 
+/* The heap's own account alone: allocated_bytes, used_bytes, free_bytes, mmap_bytes,
+ * mmap_chunks. */
+mt_term mt_maps_heap(ErlNifEnv *env);
+
 /* How that core traces, and what it lacks; without a core, `reason` and this object alone. */
 mt_term mt_maps_status(ErlNifEnv *env, const mt_core *core, mt_term reason);
 

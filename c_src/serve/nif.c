@@ -12,6 +12,7 @@
 #include "name/memory.h"
 #include "naming.h"
 #include "record/tracer.h"
+#include "rss.h"
 #include "terms.h"
 
 typedef mt_term term;
@@ -239,6 +240,14 @@ static term status_nif(ErlNifEnv *env, int argc, const term argv[]) {
     return ok(env, mt_maps_status(env, core, reason));
 }
 
+/* Needs no core that traces. */
+static term memory_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    term reason;
+    if (argc != 1) return enif_make_badarg(env);
+    term answer = mt_rss(env, active_core(env, &reason), argv[0]);
+    return enif_is_exception(env, answer) ? answer : ok(env, answer);
+}
+
 /* On a normal scheduler, in a call from Erlang: finds out where Erlang's stack lies. */
 static term calibrate_nif(ErlNifEnv *env, int argc, const term argv[]) {
     (void)argv;
@@ -275,6 +284,7 @@ static ErlNifFunc functions[] = {
     {"snapshot", 0, snapshot_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"configure", 4, configure_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"status", 0, status_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"memory", 1, memory_nif, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"calibrate", 1, calibrate_nif, 0},
     {"attach", 1, attach_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"detach", 0, detach_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},

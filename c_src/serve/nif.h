@@ -7,6 +7,7 @@
  *   olds/2      {ok, [Old]}, and
  *   snapshot/0  {ok, Snapshot}: see terms.h
  *   status/0    {ok, #{atom => term}}
+ *   memory/1    {ok, Answer}: see rss.h; whatever traces or does not
  *   configure/4 (Interval | adaptive, Budget in ppm, Depth, ErlangDepth) ok; nil stays as it is
  *   calibrate/1 (whatever) a boolean: whether Erlang's stack can be read; to be called from
  *               several depths of Erlang's stack

@@ -22,6 +22,7 @@ defmodule Mtrace.Native do
   def snapshot, do: not_loaded()
   def configure(_interval, _budget_ppm, _depth, _erlang_depth), do: not_loaded()
   def status, do: not_loaded()
+  def memory(_mappings), do: not_loaded()
   def calibrate(_anything), do: not_loaded()
   def attach(_parts), do: not_loaded()
   def detach, do: not_loaded()
