@@ -294,6 +294,26 @@ defmodule Mtrace do
   def leaks(options \\ []), do: Leaks.watch(options, fn -> snapshot(processes: false) end)
 
   @doc """
+  Explains the resident memory (RSS) of the node, as an `Mtrace.Memory`: lines that add up to it, what
+  most of it is in a sentence, and what to do next.
+
+    * `:full` - `true`: what is resident of each mapping is taken from /proc/self/smaps, which is exact
+      and holds the lock of the address space for as long as that takes: a second for each 50 GiB or
+      so, during which nothing can be mapped. Default: `false`, mincore(2) and /proc/self/pagemap, in
+      pieces
+    * `:snapshot` - an `Mtrace.Snapshot` whose sites say which application malloc's memory belongs to;
+      `false`: leave that out. Default: one is taken, where Mtrace traces
+
+  Never raises `Mtrace.InactiveError`: where nothing is traced or the library is missing, there is less
+  to say, and `notes` says why. Raises `ArgumentError` for other options.
+
+      iex> Mtrace.memory().verdict
+      :native
+  """
+  @spec memory(full: boolean, snapshot: Snapshot.t() | false) :: Mtrace.Memory.t()
+  def memory(options \\ []), do: Mtrace.Memory.Measure.run(options)
+
+  @doc """
   Counters of the malloc family, the heap's own account, and how much of it all is recorded.
 
     * `malloc_cnt`, `calloc_cnt`, `realloc_cnt`, `reallocarray_cnt`, `free_cnt`,
