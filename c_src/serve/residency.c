@@ -97,8 +97,10 @@ static mt_resident of_file(const mt_residency *r, uintptr_t start, uintptr_t end
 }
 
 mt_resident mt_residency_of(const mt_residency *r, uintptr_t start, uintptr_t end, bool file) {
-    if (start >= end || (start | end) % r->page || end - start > MT_RESIDENCY_MAX)
+    if (start >= end || end - start > MT_RESIDENCY_MAX || end > UINTPTR_MAX - r->page)
         return (mt_resident){0};
+    start -= start % r->page;
+    end += (r->page - end % r->page) % r->page;
     if (file) return of_file(r, start, end);
     return (mt_resident){.anonymous = present(r, start, end), .arenas = arenas(r, start, end)};
 }

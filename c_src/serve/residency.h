@@ -42,8 +42,9 @@ typedef struct mt_resident {
 void mt_residency_open(mt_residency *r);
 void mt_residency_close(mt_residency *r);
 
-/* Of the mapping from start to end. Anonymous memory is looked through for heaps of glibc's
- * arenas, which begin at multiples of 64 MiB with a heap_info (malloc/arena.c):
+/* Of the pages from start to end, a mapping or part of one. Anonymous memory is looked through
+ * for heaps of glibc's arenas, which begin at multiples of 64 MiB with a heap_info
+ * (malloc/arena.c):
  *
  *   {arena *, heap_info *prev, size_t size, size_t mprotect_size, ...}
  *

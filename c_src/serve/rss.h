@@ -13,7 +13,7 @@
 #include "core.h"
 #include "enif.h"
 
-/* `mappings`: a list of {Start, End, File :: boolean}, multiples of the page. `core`: the one
+/* `mappings`: a list of {Start, End, File :: boolean}. `core`: the one
  * that traces, or NULL. badarg if the list is none. Dirty schedulers only. */
 mt_term mt_rss(ErlNifEnv *env, const mt_core *core, mt_term mappings);
 

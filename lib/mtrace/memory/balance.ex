@@ -3,8 +3,9 @@ defmodule Mtrace.Memory.Balance do
   #
   # Which pages a carrier or a chunk of malloc's has is not known, only how large they are and what is
   # resident of all mappings together. Where less is resident than they are large, that is taken off
-  # first the carriers' unused room, then malloc's large chunks, then Erlang's data: memory that was
-  # never touched is likeliest in this order. Where more is, libraries have mapped it by themselves.
+  # malloc's large chunks as far as Mtrace has found chunks that were not touched, then off the
+  # carriers' unused room, the rest of the large chunks, and Erlang's data: memory that was never
+  # touched is likeliest in this order. Where more is, libraries have mapped it by themselves.
   @moduledoc false
 
   alias Mtrace.Memory.{Line, Sources}
@@ -17,7 +18,8 @@ defmodule Mtrace.Memory.Balance do
           allocator: binary | nil,
           jit_size: non_neg_integer,
           own: non_neg_integer,
-          applications: [{String.t(), non_neg_integer}] | nil
+          applications: [{String.t(), non_neg_integer}] | nil,
+          absent: non_neg_integer
         }
 
   @files 8
@@ -65,7 +67,7 @@ defmodule Mtrace.Memory.Balance do
     emulator = emulator(figures)
     heap = heap(figures, emulator, sums)
     jit_shared = jit_shared(figures)
-    split = split(emulator, heap, sums.other - own)
+    split = split(emulator, heap, sums.other - own, figures.absent)
     surplus = surplus(figures, split.surplus)
 
     %{
@@ -90,16 +92,17 @@ defmodule Mtrace.Memory.Balance do
   end
 
   # Of large pieces (carriers, malloc's chunks) what is not resident, or what is besides.
-  defp split(emulator, heap, resident) do
-    missing = emulator.blocks + emulator.room + heap.large - heap.carriers - resident
-    room = missing |> min(emulator.room) |> max(0)
-    large = (missing - room) |> min(heap.large) |> max(0)
+  defp split(emulator, heap, resident, absent) do
+    missing = max(emulator.blocks + emulator.room + heap.large - heap.carriers - resident, 0)
+    absent = missing |> min(heap.large) |> min(absent)
+    room = min(missing - absent, emulator.room)
+    large = min(missing - room, heap.large)
 
     %{
       room: room,
       large: large,
-      untouched: max(missing - room - large, 0) |> min(emulator.blocks),
-      surplus: max(-missing, 0)
+      untouched: min(missing - room - large, emulator.blocks),
+      surplus: max(resident - emulator.blocks - emulator.room - heap.large + heap.carriers, 0)
     }
   end
 
@@ -123,9 +126,12 @@ defmodule Mtrace.Memory.Balance do
 
   # malloc's heaps as they are resident, and its large chunks, which are mappings of their own. Carriers
   # that came from malloc are taken for such chunks first.
-  defp heap(%{heap: nil}, emulator, sums) do
+  # Without malloc's own account Mtrace's estimate stands for it.
+  defp heap(%{heap: nil} = figures, emulator, sums) do
     carriers = min(emulator.from_malloc, sums.heaps)
-    %{used: sums.heaps - carriers, free: 0, large: 0, carriers: carriers}
+    used = sums.heaps - carriers
+    seen = for({_, bytes} <- figures.applications || [], do: bytes) |> Enum.sum()
+    %{used: used, free: 0, large: max(seen - used, 0), carriers: carriers}
   end
 
   defp heap(%{heap: heap}, emulator, sums) do

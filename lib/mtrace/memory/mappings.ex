@@ -19,9 +19,10 @@ defmodule Mtrace.Memory.Mappings do
 
   # A thread's stack has a guard below it that cannot be touched. glibc's is one page, others take more.
   @guard 1_048_576
-  # What joins a stack, or the data of a library, from above: kernels before 6.7 may make one mapping of
-  # both. No more than this is taken for the stack, or for the library's.
+  # What joins a stack, or the data of a library, from above may be one mapping with it, or be taken for
+  # it: no more than this is believed to be the stack's, or the library's variables.
   @stack 8_388_608
+  @variables 524_288
 
   # Not part of RSS.
   @kernel ["[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]"]
@@ -136,18 +137,10 @@ defmodule Mtrace.Memory.Mappings do
         %{sums | other: sums.other + rest}
 
       :stack ->
-        %{
-          sums
-          | stacks: sums.stacks + min(rest, @stack),
-            other: sums.other + max(rest - @stack, 0)
-        }
+        part(sums, :stacks, rest, @stack)
 
       :copies ->
-        %{
-          sums
-          | copies: sums.copies + min(rest, @stack),
-            other: sums.other + max(rest - @stack, 0)
-        }
+        part(sums, :copies, rest, @variables)
 
       :jit_shared ->
         %{sums | jit_shared: sums.jit_shared + file + rest}
@@ -158,6 +151,12 @@ defmodule Mtrace.Memory.Mappings do
       :shared ->
         %{sums | copies: sums.copies + rest, shared: plus(sums.shared, mapping.path, file)}
     end
+  end
+
+  defp part(sums, key, bytes, most) do
+    sums
+    |> Map.update!(key, &(&1 + min(bytes, most)))
+    |> Map.update!(:other, &(&1 + max(bytes - most, 0)))
   end
 
   defp plus(map, path, bytes), do: Map.update(map, path, bytes, &(&1 + bytes))

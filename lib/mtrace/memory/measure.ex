@@ -20,7 +20,8 @@ defmodule Mtrace.Memory.Measure do
   def run(options, root \\ "/proc/self") do
     check!(options)
     traced = Mtrace.status()
-    applications = applications(Keyword.get(options, :snapshot), traced)
+    snapshot = snapshot(Keyword.get(options, :snapshot), traced)
+    absent = absent(snapshot)
     emulator = Emulator.ask()
     mappings = mappings(root, Keyword.get(options, :full, false))
 
@@ -32,7 +33,8 @@ defmodule Mtrace.Memory.Measure do
       allocator: mappings.allocator,
       jit_size: mappings.jit_size,
       own: Map.get(traced, :own_bytes, 0) + Map.get(traced, :naming_bytes, 0),
-      applications: applications
+      applications: with({_, snapshot} <- snapshot, do: ByApplication.of(snapshot, absent)),
+      absent: absent |> Map.values() |> Enum.sum()
     }
 
     rollup = (Proc.read(root, "smaps_rollup") || "") |> Proc.sizes()
@@ -64,14 +66,33 @@ defmodule Mtrace.Memory.Measure do
 
   defp snapshot?(given), do: given in [nil, false] or is_struct(given, Snapshot)
 
-  defp applications(%Snapshot{} = snapshot, _), do: ByApplication.of(snapshot)
-  defp applications(false, _), do: nil
+  defp snapshot(%Snapshot{} = snapshot, _), do: {:given, snapshot}
+  defp snapshot(false, _), do: nil
 
-  # Attached to, detached: what was recorded can be read in both cases.
-  defp applications(nil, %{active: active}) when active in [:preloaded, :attached, :detached],
-    do: ByApplication.of(Mtrace.snapshot())
+  # Detached, what was recorded can still be read.
+  defp snapshot(nil, %{active: active}) when active in [:preloaded, :attached, :detached],
+    do: {:taken, Mtrace.snapshot()}
 
-  defp applications(nil, _), do: nil
+  defp snapshot(nil, _), do: nil
+
+  # What of malloc's large chunks is not resident, by application and by those that are recorded.
+  defp absent({:taken, snapshot}) do
+    large = ByApplication.large(snapshot)
+
+    case Native.memory(for {from, to, _, _} <- large, do: {from, to, false}) do
+      {:ok, {_, _, resident}} ->
+        Enum.zip_with(large, resident, fn {from, to, weight, name}, {bytes, _, _} ->
+          {name, round(weight * max(to - from - bytes, 0))}
+        end)
+        |> Enum.reduce(%{}, fn {name, n}, sums -> Map.update(sums, name, n, &(&1 + n)) end)
+
+      _ ->
+        %{}
+    end
+  end
+
+  # The addresses are of another moment, or of another node.
+  defp absent(_), do: %{}
 
   # `lack`: why there is nothing, or less, to say of the mappings.
   defp mappings(root, full) do

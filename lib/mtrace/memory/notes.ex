@@ -12,7 +12,7 @@ defmodule Mtrace.Memory.Notes do
   def of(%{status: nil} = figures, _lack, _rollup, _traced) do
     [
       "The resident memory of this node is not known: there is no /proc/self/status that tells. What " <>
-        "is above is :erlang.memory(:total), which native code has no part in."
+        "is above is :erlang.memory(:total), which native code has no part in"
       | emulator(figures.emulator)
     ]
   end
@@ -26,17 +26,17 @@ defmodule Mtrace.Memory.Notes do
   defp lack(nil), do: []
 
   defp lack(:maps) do
-    ["What the mappings are is not known: /proc/self/maps cannot be read here."]
+    ["What the mappings are is not known: /proc/self/maps cannot be read here"]
   end
 
   defp lack(:smaps) do
-    ["/proc/self/smaps cannot be read here: what is resident is told by mincore and pagemap."]
+    ["/proc/self/smaps cannot be read here: what is resident is told by mincore and pagemap"]
   end
 
   defp lack({:library, reason}) do
     [
       "What is resident of each mapping was not found out, so native memory is one sum: " <>
-        "#{describe(reason)}."
+        "#{describe(reason)}"
     ]
   end
 
@@ -45,7 +45,7 @@ defmodule Mtrace.Memory.Notes do
   defp allocator(%{heap: nil, allocator: path}) when path != nil do
     [
       "malloc is #{path |> Path.basename() |> Frame.printable()}'s here, not glibc's: how much of its " <>
-        "memory is free is not known, and counts as native."
+        "memory is free is not known, and counts as native"
     ]
   end
 
@@ -54,7 +54,7 @@ defmodule Mtrace.Memory.Notes do
   defp emulator(nil) do
     [
       "A scheduler did not answer within 2 seconds, because it runs a NIF that takes long: Erlang's " <>
-        "data is not known, and is one sum with what is beside malloc."
+        "data is not known, and is one sum with what is beside malloc"
     ]
   end
 
@@ -63,7 +63,7 @@ defmodule Mtrace.Memory.Notes do
   defp emulator(%{disabled: names}) do
     [
       "Erlang's allocators #{Enum.map_join(names, ", ", &to_string/1)} are switched off (+Mea min, " <>
-        "+M<A>e false): their data is in malloc's memory, and counts as native."
+        "+M<A>e false): their data is in malloc's memory, and counts as native"
     ]
   end
 
@@ -72,7 +72,7 @@ defmodule Mtrace.Memory.Notes do
        do: []
 
   defp applications(%{applications: nil}, %{message: message}) do
-    ["Which application malloc's memory belongs to is not known. #{message}."]
+    ["Which application malloc's memory belongs to is not known. #{message}"]
   end
 
   defp applications(_, _), do: []
@@ -81,7 +81,7 @@ defmodule Mtrace.Memory.Notes do
     swap = rollup["Swap"] || status.swap || 0
 
     if swap > 0,
-      do: ["#{Size.format(swap)} more are in swap, and in no line."],
+      do: ["#{Size.format(swap)} more are in swap, and in no line"],
       else: []
   end
 end

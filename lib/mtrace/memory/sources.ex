@@ -5,17 +5,17 @@ defmodule Mtrace.Memory.Sources do
   alias Mtrace.Frame
   alias Mtrace.Memory.Line
 
-  @doc "The line of this kind; `figures` as in `Mtrace.Memory.Balance`, or `nil` for nested lines."
+  @doc "The line of this kind; `figures` as in `Mtrace.Memory.Balance`, or `nil` for nested lines"
   def line(kind, bytes, figures) do
     %Line{kind: kind, name: name(kind, figures), source: source(kind, figures), bytes: bytes}
   end
 
-  @doc "A line that is called by what somebody else wrote: a path, the name of an application."
+  @doc "A line that is called by what somebody else wrote: a path, the name of an application"
   def named(kind, name, bytes) do
     %Line{kind: kind, name: Frame.printable(name), source: source(kind, nil), bytes: bytes}
   end
 
-  @doc "What is known where there is no /proc: the emulator's own sum, if that."
+  @doc "What is known where there is no /proc: the emulator's own sum, if that"
   def elsewhere(%{emulator: emulator}) do
     memory = (emulator && emulator.memory) || [total: (emulator && emulator.blocks) || 0]
 

@@ -42,14 +42,14 @@ defmodule Mtrace.Memory.Verdict do
     [{first, most}, {second, next} | _] = ranked(lines)
 
     "No kind of memory stands out in the #{Size.format(rss)} that are resident: #{called(first)} " <>
-      "#{has(first)} #{amount(most, rss)}, #{called(second)} #{amount(next, rss)}."
+      "#{has(first)} #{amount(most, rss)}, #{called(second)} #{amount(next, rss)}"
   end
 
   def sentence(kind, lines, rss) do
     {_, bytes} = lines |> ranked() |> List.keyfind(kind, 0)
 
     "#{called(kind) |> capital()} #{has(kind)} #{amount(bytes, rss)} of the #{Size.format(rss)} that " <>
-      "are resident#{largest(kind, lines)}."
+      "are resident#{largest(kind, lines)}"
   end
 
   defp amount(bytes, rss), do: "#{size(bytes)} (#{percent(bytes, rss)})"
@@ -58,7 +58,7 @@ defmodule Mtrace.Memory.Verdict do
   defp percent(_, 0), do: "0 %"
   defp percent(bytes, rss), do: "#{round(100 * bytes / rss)} %"
 
-  defp called(:native), do: "memory of native code"
+  defp called(:native), do: "native code"
   defp called(:fragmentation), do: "memory that is free but kept by malloc"
   defp called(:carriers), do: "unused room in Erlang's carriers"
   defp called(:erlang), do: "Erlang's data and code"
@@ -83,41 +83,41 @@ defmodule Mtrace.Memory.Verdict do
   @doc "What to do next. `traced`: whether Mtrace sees native memory here."
   @spec advice(verdict, boolean) :: String.t()
   def advice(:native, true) do
-    "Mtrace.leaks() names the line of code that grows, Mtrace.sites() what is allocated from where."
+    "Mtrace.leaks() names the line of code that grows, Mtrace.sites() what is allocated from where"
   end
 
   def advice(:native, false) do
     "Mtrace.attach() traces from now on, then Mtrace.leaks() names the line of code that grows; to " <>
-      "see what is allocated already, start the node with Mtrace preloaded."
+      "see what is allocated already, start the node with Mtrace preloaded"
   end
 
   def advice(:fragmentation, _) do
     "Start the node with MALLOC_ARENA_MAX=2 in its environment, or with jemalloc preloaded behind " <>
       "Mtrace; malloc_trim(0) gives pages back that are free as a whole. Where it comes from: " <>
-      "Mtrace.sites() of what is left between."
+      "Mtrace.sites() of what is left between"
   end
 
   def advice(:carriers, _) do
     ":recon_alloc.fragmentation(:current) shows the allocators (or :erlang.system_info({:allocator, " <>
       ":binary_alloc})); flags of erl: +MBas aobf, +MHas aobf, smaller +M<A>lmbcs, +M<A>acul. A peak " <>
-      "that is over leaves such room behind, and it is used again."
+      "that is over leaves such room behind, and it is used again"
   end
 
   def advice(:erlang, _) do
     "Not native: :recon.proc_count(:memory, 5), :ets.info/2 of each of :ets.all(), " <>
-      ":recon.bin_leak(5); or Process.info(pid, [:memory, :binary]) of the largest processes."
+      ":recon.bin_leak(5); or Process.info(pid, [:memory, :binary]) of the largest processes"
   end
 
   def advice(:files, _) do
     "Pages of files are a cache that the kernel empties by itself where memory is short; the largest " <>
-      "files stand in the lines. Shared memory is not: look at /dev/shm and at what maps it."
+      "files stand in the lines. Shared memory is not: look at /dev/shm and at what maps it"
   end
 
   def advice(:mixed, traced) do
     "Look again when it has grown: the line that grew is the answer. " <>
       if(traced,
-        do: "Mtrace.leaks() watches native code.",
-        else: "Mtrace.attach() traces native code."
+        do: "Mtrace.leaks() watches native code",
+        else: "Mtrace.attach() traces native code"
       )
   end
 end
