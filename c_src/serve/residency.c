@@ -54,15 +54,20 @@ static uint64_t present(const mt_residency *r, uintptr_t start, uintptr_t end) {
     return n * r->page;
 }
 
+/* Reading what is not present would make it so. */
+static bool copy(const mt_residency *r, uintptr_t at, heap_info *h) {
+    return present(r, at, at + r->page) > 0 && mt_peek_copy(&r->peek, at, h, sizeof *h);
+}
+
 static bool is_heap(const mt_residency *r, uintptr_t at, uintptr_t end, heap_info *h) {
     heap_info former;
-    if (!mt_peek_copy(&r->peek, at, h, sizeof *h)) return false;
+    if (!copy(r, at, h)) return false;
     if (h->size < r->page || h->size > h->mprotect_size || h->mprotect_size > HEAP_MAX ||
         (h->size | h->mprotect_size) % r->page || h->mprotect_size > end - at)
         return false;
     if (h->prev == 0) return h->arena > at && h->arena - at <= 256;
-    return h->prev != at && h->prev % HEAP_MAX == 0 &&
-           mt_peek_copy(&r->peek, h->prev, &former, sizeof former) && former.arena == h->arena;
+    return h->prev != at && h->prev % HEAP_MAX == 0 && copy(r, h->prev, &former) &&
+           former.arena == h->arena;
 }
 
 static uint64_t arenas(const mt_residency *r, uintptr_t start, uintptr_t end) {

@@ -131,7 +131,7 @@ defmodule Mtrace.Memory.Balance do
     carriers = min(emulator.from_malloc, sums.heaps)
     used = sums.heaps - carriers
     seen = for({_, bytes} <- figures.applications || [], do: bytes) |> Enum.sum()
-    %{used: used, free: 0, large: max(seen - used, 0), carriers: carriers}
+    %{used: used, free: 0, large: max(seen + figures.absent - used, 0), carriers: carriers}
   end
 
   defp heap(%{heap: heap}, emulator, sums) do

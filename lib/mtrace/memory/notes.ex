@@ -2,7 +2,8 @@ defmodule Mtrace.Memory.Notes do
   # What could not be found out, and what lies outside of RSS: a sentence each.
   @moduledoc false
 
-  alias Mtrace.{Frame, InactiveError, Size}
+  alias Mtrace.{InactiveError, Size}
+  alias Mtrace.Memory.Sources
 
   @doc """
   `lack`: why the mappings say nothing or less, as `Mtrace.Memory.Measure` has it; `rollup`: the sizes of
@@ -36,15 +37,13 @@ defmodule Mtrace.Memory.Notes do
   defp lack({:library, reason}) do
     [
       "What is resident of each mapping was not found out, so native memory is one sum: " <>
-        "#{describe(reason)}"
+        InactiveError.describe(reason)
     ]
   end
 
-  defp describe(reason), do: InactiveError.describe(reason)
-
   defp allocator(%{heap: nil, allocator: path}) when path != nil do
     [
-      "malloc is #{path |> Path.basename() |> Frame.printable()}'s here, not glibc's: how much of its " <>
+      "malloc is #{path |> Path.basename() |> Sources.text()}'s here, not glibc's: how much of its " <>
         "memory is free is not known, and counts as native"
     ]
   end

@@ -12,8 +12,13 @@ defmodule Mtrace.Memory.Sources do
 
   @doc "A line that is called by what somebody else wrote: a path, the name of an application"
   def named(kind, name, bytes) do
-    %Line{kind: kind, name: Frame.printable(name), source: source(kind, nil), bytes: bytes}
+    %Line{kind: kind, name: text(name), source: source(kind, nil), bytes: bytes}
   end
+
+  @doc "What may be shown on a terminal of somebody else's bytes."
+  # String.printable?/1 holds escape and its kin for printable.
+  def text(bytes),
+    do: bytes |> Frame.printable() |> String.replace(~r/[\x{0}-\x{1f}\x{7f}-\x{9f}]/u, "?")
 
   @doc "What is known where there is no /proc: the emulator's own sum, if that"
   def elsewhere(%{emulator: emulator}) do
@@ -158,5 +163,5 @@ defmodule Mtrace.Memory.Sources do
   defp source(kind, _), do: ":erlang.memory(#{inspect(kind)})"
 
   defp allocator(nil), do: "another allocator"
-  defp allocator(path), do: path |> Path.basename() |> Frame.printable()
+  defp allocator(path), do: path |> Path.basename() |> text()
 end
