@@ -170,7 +170,8 @@ defmodule Mtrace.MemoryFiguresTest do
 
   defp damage(text, n) do
     at = :rand.uniform(byte_size(text)) - 1
-    <<head::binary-size(at), _, tail::binary>> = text
+    head = binary_part(text, 0, at)
+    tail = binary_part(text, at + 1, byte_size(text) - at - 1)
     junk = Enum.random(["", <<:rand.uniform(256) - 1>>, "\n", "-", " ", "18446744073709551616"])
     damage(head <> junk <> tail <> "x", n - 1)
   end
@@ -209,6 +210,10 @@ defmodule Mtrace.MemoryFiguresTest do
         got = for kind <- [:erlang, :carriers, :native], do: round(lines[kind] || 0)
         assert got == [erlang, carriers, native]
       end
+    end
+
+    test "takes executed shared memory for the JIT's where pagemap cannot be read" do
+      assert %{jit: 16.0, shared: 4.0} = balance(sums: sums(other: 900))
     end
 
     test "believes what Mtrace knows of large chunks that were not touched" do
@@ -428,7 +433,8 @@ defmodule Mtrace.MemoryFiguresTest do
                notes.([heap: nil, allocator: "/libx.so.1"], nil)
 
       assert ["/proc/self/smaps" <> _, _] = notes.([], :smaps)
-      assert ["What is resident" <> _, _] = notes.([], {:library, {:not_loaded, :unknown}})
+      assert ["What is resident" <> _] = notes.([], {:library, {:not_loaded, :unknown}})
+      assert ["malloc's own account" <> _] = notes.([], {:heap, {:not_loaded, :unknown}})
       off = emulator(disabled: [:binary_alloc])
 
       assert ["Erlang's allocators binary_alloc are switched off" <> _, _] =
@@ -604,16 +610,25 @@ defmodule Mtrace.MemoryInactiveTest do
   end
 
   @tag :tmp_dir
-  test "without the library native memory is one sum", %{tmp_dir: dir} do
+  test "without the library there is less to tell, and more with smaps", %{tmp_dir: dir} do
     File.cp_r!(Path.join(:code.lib_dir(:mtrace), "ebin"), Path.join(dir, "ebin"))
 
-    {output, 0} =
-      Program.run("elixir", ["-pa", Path.join(dir, "ebin"), "-e", @program], preload: [])
+    run = fn program ->
+      arguments = ["-pa", Path.join(dir, "ebin"), "-e", program]
+      assert {output, 0} = Program.run("elixir", arguments, preload: [])
+      assert output =~ ~r/\Atrue\n/
+      output
+    end
 
-    assert output =~ ~r/\Atrue\n/
-    assert output =~ "native, not told apart"
+    output = run.(@program)
     assert output =~ "erlang true"
+    assert output =~ "files true"
     assert output =~ ~r/What is resident of each mapping\s+was not found out/
+
+    output = run.(String.replace(@program, "()", "(full: true)", global: false))
+    assert output =~ "native true"
+    assert output =~ "stacks true"
+    assert output =~ ~r/malloc's own\s+account was not found out/
   end
 
   test "another malloc is named, and its memory is native" do

@@ -113,14 +113,15 @@ defmodule Mtrace.Memory.Measure do
       heap: heap,
       allocator: allocator,
       jit_size: Mappings.jit_size(found),
-      lack: lack(found, answer, full and smaps == nil)
+      lack: lack(found, answer, full, smaps)
     }
   end
 
-  defp lack([], _, _), do: :maps
-  defp lack(_, {:error, reason}, _), do: {:library, reason}
-  defp lack(_, _, true), do: :smaps
-  defp lack(_, _, false), do: nil
+  defp lack([], _, _, _), do: :maps
+  defp lack(_, {:error, reason}, _, nil), do: {:library, reason}
+  defp lack(_, {:error, reason}, _, _), do: {:heap, reason}
+  defp lack(_, _, true, nil), do: :smaps
+  defp lack(_, _, _, _), do: nil
 
   defp resident(used, {:ok, {_, _, sums}}),
     do: Enum.zip_with(used, sums, &{&1.start, &2}) |> Map.new()

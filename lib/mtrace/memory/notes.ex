@@ -21,7 +21,7 @@ defmodule Mtrace.Memory.Notes do
   def of(figures, lack, rollup, traced) do
     lack(lack) ++
       allocator(figures) ++
-      emulator(figures.emulator) ++ applications(figures, traced) ++ swap(figures, rollup)
+      emulator(figures.emulator) ++ applications(figures, lack, traced) ++ swap(figures, rollup)
   end
 
   defp lack(nil), do: []
@@ -36,7 +36,14 @@ defmodule Mtrace.Memory.Notes do
 
   defp lack({:library, reason}) do
     [
-      "What is resident of each mapping was not found out, so native memory is one sum: " <>
+      "What is resident of each mapping was not found out, so unused room may be less, and native memory " <>
+        "more; Mtrace.memory(full: true) asks smaps. " <> InactiveError.describe(reason)
+    ]
+  end
+
+  defp lack({:heap, reason}) do
+    [
+      "malloc's own account was not found out, so what is free of it counts as native. " <>
         InactiveError.describe(reason)
     ]
   end
@@ -66,15 +73,15 @@ defmodule Mtrace.Memory.Notes do
     ]
   end
 
-  defp applications(%{applications: nil}, %{active: active})
-       when active in [:preloaded, :attached],
-       do: []
-
-  defp applications(%{applications: nil}, %{message: message}) do
-    ["Which application malloc's memory belongs to is not known. #{message}"]
+  defp applications(%{applications: nil}, lack, %{active: active, message: message})
+       when active not in [:preloaded, :attached] do
+    # What the library lacks is said already.
+    if is_tuple(lack),
+      do: [],
+      else: ["Which application malloc's memory belongs to is not known. #{message}"]
   end
 
-  defp applications(_, _), do: []
+  defp applications(_, _, _), do: []
 
   defp swap(%{status: status}, rollup) do
     swap = rollup["Swap"] || status.swap || 0
