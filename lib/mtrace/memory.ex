@@ -5,8 +5,9 @@ defmodule Mtrace.Memory do
     * `rss_bytes` - VmRSS of /proc/self/status, what top(1) shows. Where there is no /proc, what
       `:erlang.memory(:total)` counts, and `notes` says so
     * `lines` - a list of `Mtrace.Memory.Line`, whose bytes add up to exactly that
-    * `verdict` - what most of it is, and `sentence` - the same with figures. The kind with the most
-      bytes, if these are half of RSS, or a third of it and twice as many as the next kind has:
+    * `verdict` - what most of it is, and `sentence` - the same with figures. The kind with
+      the most bytes, if these are half of RSS, or a third of it and twice as many as the next
+      kind has:
 
       | `verdict` | lines |
       |---|---|
@@ -19,8 +20,8 @@ defmodule Mtrace.Memory do
 
     * `advice` - what to do next
     * `notes` - sentences: what could not be found out here, and why; what lies outside of RSS
-    * `pss_bytes` - RSS with shared pages divided among those that share them; `swap_bytes` - in swap,
-      and in no line. `nil` where the kernel does not tell
+    * `pss_bytes` - RSS with shared pages divided among those that share them; `swap_bytes` -
+      in swap, and in no line. `nil` where the kernel does not tell
     * `taken_at` - a `DateTime` in UTC
   """
 
@@ -74,8 +75,8 @@ defmodule Mtrace.Memory.Line do
     * `name` - for people
     * `bytes` - resident; may be negative where figures of different sources disagree
     * `source` - where the figure comes from
-    * `lines` - the parts that it consists of, whose bytes add up to exactly its own; empty where they
-      are not known
+    * `lines` - the parts that it consists of, whose bytes add up to exactly its own; empty
+      where they are not known
 
   | `kind` | | parts |
   |---|---|---|

@@ -196,7 +196,7 @@ defmodule Mtrace.MemoryFiguresTest do
              }
     end
 
-    test "takes what is not resident off the carriers' unused room, then off large chunks, then off data" do
+    test "takes what is not resident off unused room, then off large chunks, then off data" do
       emulator = emulator(blocks: 300, carriers: 400, mapped: 400)
       heap = heap(mmap_bytes: 100)
 
@@ -342,8 +342,8 @@ defmodule Mtrace.MemoryFiguresTest do
       lines = for {kind, n} <- bytes, do: %Line{kind: kind, bytes: n}
       verdict = Verdict.of(lines, rss)
       assert Verdict.sentence(verdict, lines, rss) =~ ~r/^[A-Z].* resident/
-      assert Verdict.advice(verdict, true) =~ ~r/^\S+ /
-      assert Verdict.advice(verdict, false) =~ ~r/^\S+ /
+      assert Verdict.advice(verdict, lines, true) =~ ~r/^[A-Z]/
+      assert Verdict.advice(verdict, lines, false) =~ ~r/^[A-Z]/
       verdict
     end
 
@@ -375,6 +375,18 @@ defmodule Mtrace.MemoryFiguresTest do
       assert Verdict.sentence(:erlang, lines, 50 * @mib) ==
                "Erlang's data and code have 40.0 MiB (80 %) of the 50.0 MiB that are resident, " <>
                  "most of it: binaries, 30.0 MiB"
+    end
+
+    test "is followed by what to do about it" do
+      assert Verdict.advice(:native, [], true) =~ "Mtrace.leaks()"
+      assert Verdict.advice(:native, [], false) =~ "Mtrace.attach()"
+      assert Verdict.advice(:fragmentation, [], true) =~ "MALLOC_ARENA_MAX"
+
+      for {kind, call} <- [processes: "proc_count", binary: "bin_leak", ets: ":ets.info"] do
+        parts = [%Line{kind: :other, bytes: 1}, %Line{kind: kind, bytes: 2}]
+        lines = [%Line{kind: :erlang, bytes: 3, lines: parts}]
+        assert Verdict.advice(:erlang, lines, true) =~ call
+      end
     end
   end
 

@@ -1,11 +1,13 @@
 defmodule Mtrace.Memory.Balance do
-  # From figures of different sources to lines that add up to RSS. Pure: what was measured comes in.
+  # From figures of different sources to lines that add up to RSS. Pure: what was measured comes
+  # in.
   #
-  # Which pages a carrier or a chunk of malloc's has is not known, only how large they are and what is
-  # resident of all mappings together. Where less is resident than they are large, that is taken off
-  # malloc's large chunks as far as Mtrace has found chunks that were not touched, then off the
-  # carriers' unused room, the rest of the large chunks, and Erlang's data: memory that was never
-  # touched is likeliest in this order. Where more is, libraries have mapped it by themselves.
+  # Which pages a carrier or a chunk of malloc's has is not known, only how large they are and
+  # what is resident of all mappings together. Where less is resident than they are large, that
+  # is taken off malloc's large chunks as far as Mtrace has found chunks that were not touched,
+  # then off the carriers' unused room, the rest of the large chunks, and Erlang's data: memory
+  # that was never touched is likeliest in this order. Where more is, libraries have mapped it
+  # by themselves.
   @moduledoc false
 
   alias Mtrace.Memory.{Line, Sources}
@@ -22,7 +24,7 @@ defmodule Mtrace.Memory.Balance do
           absent: non_neg_integer
         }
 
-  @files 8
+  @files 5
 
   @doc "The lines, in a fixed order. Their bytes add up to `figures.status.rss`."
   @spec lines(figures) :: [Line.t()]
@@ -38,8 +40,8 @@ defmodule Mtrace.Memory.Balance do
     end
   end
 
-  # Without the mappings: what is anonymous is Erlang's as far as its allocators go, the rest is not
-  # told apart.
+  # Without the mappings: what is anonymous is Erlang's as far as its allocators go, the rest is
+  # not told apart.
   defp parts(%{sums: nil, status: status} = figures) do
     anonymous = max((status.anonymous || status.rss) - figures.own, 0)
     emulator = emulator(figures)
@@ -85,7 +87,8 @@ defmodule Mtrace.Memory.Balance do
     }
   end
 
-  # Where /proc/self/pagemap cannot be read nothing is known of files and shared memory but the sums.
+  # Where /proc/self/pagemap cannot be read nothing is known of files and shared memory but the
+  # sums.
   defp jit_shared(%{sums: sums, status: status, jit_size: size}) do
     blind = sums.jit_shared == 0 and total(sums.files) == 0
     min(if(blind, do: size, else: sums.jit_shared), status.shared || sums.jit_shared)
@@ -124,9 +127,9 @@ defmodule Mtrace.Memory.Balance do
     %{blocks: e.blocks, room: max(held - e.blocks, 0), from_malloc: e.from_malloc}
   end
 
-  # malloc's heaps as they are resident, and its large chunks, which are mappings of their own. Carriers
-  # that came from malloc are taken for such chunks first.
-  # Without malloc's own account Mtrace's estimate stands for it.
+  # malloc's heaps as they are resident, and its large chunks, which are mappings of their own.
+  # Carriers that came from malloc are taken for such chunks first. Without malloc's own account
+  # Mtrace's estimate stands for it.
   defp heap(%{heap: nil} = figures, emulator, sums) do
     carriers = min(emulator.from_malloc, sums.heaps)
     used = sums.heaps - carriers

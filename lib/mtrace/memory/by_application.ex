@@ -8,8 +8,9 @@ defmodule Mtrace.Memory.ByApplication do
 
   @doc """
   `{name, live bytes}` of the sites that stand for malloc's memory, most first; what comes after
-  #{@top} is one sum. Not what NIFs take from the emulator, nor the emulator's own carriers: both are
-  counted with it. `absent` is taken off: a map from names to bytes that are not resident.
+  #{@top} is one sum. Not what NIFs take from the emulator, nor the emulator's own carriers:
+  both are counted with it. `absent` is taken off: a map from names to bytes that are not
+  resident.
   """
   @spec of(Snapshot.t(), %{String.t() => non_neg_integer}) :: [{String.t(), non_neg_integer}]
   def of(%Snapshot{sites: sites}, absent) do
@@ -33,8 +34,8 @@ defmodule Mtrace.Memory.ByApplication do
   @large 131_072
 
   @doc """
-  Where the large chunks of malloc's lie that are recorded: `{start, end, weight, name}`, the emulator's
-  carriers left out.
+  Where the large chunks of malloc's lie that are recorded: `{start, end, weight, name}`, the
+  emulator's carriers left out.
   """
   @spec large(Snapshot.t()) :: [{non_neg_integer, non_neg_integer, float, String.t()}]
   def large(%Snapshot{chunks: chunks}) do
@@ -43,7 +44,8 @@ defmodule Mtrace.Memory.ByApplication do
         do: {chunk.address, chunk.address + size, chunk.weight, name(Culprit.find(chunk.stack))}
   end
 
-  # The emulator takes carriers by these; where its symbols are stripped, by the way it aligns them.
+  # The emulator takes carriers by these; where its symbols are stripped, by the way it aligns
+  # them.
   defp carrier?(%{stack: stack}) do
     case Enum.reject(stack, &match?({:mtrace, _}, &1.app)) do
       [%Frame{symbol: "erts_sys_" <> _} | _] -> true

@@ -16,10 +16,11 @@ defmodule Mtrace.Memory.Emulator do
         }
 
   @doc """
-  `memory` as `:erlang.memory/0` has it, `nil` where the emulator does not know. Sums of bytes over all
-  allocators: `blocks` in use, `carriers` that hold them, the part of those `from_malloc`. `mapped`: what
-  the emulator has taken from the kernel by itself and not given back, cached segments included.
-  `disabled`: allocators that are switched off, whose blocks are malloc's.
+  `memory` as `:erlang.memory/0` has it, `nil` where the emulator does not know. Sums of bytes
+  over all allocators: `blocks` in use, `carriers` that hold them, the part of those
+  `from_malloc`. `mapped`: what the emulator has taken from the kernel by itself and not given
+  back, cached segments included. `disabled`: allocators that are switched off, whose blocks are
+  malloc's.
 
   `{:error, :busy}` if a scheduler does not answer within #{@patience_ms} ms.
   """

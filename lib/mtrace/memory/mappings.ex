@@ -17,10 +17,11 @@ defmodule Mtrace.Memory.Mappings do
           shared: %{binary => non_neg_integer}
         }
 
-  # A thread's stack has a guard below it that cannot be touched. glibc's is one page, others take more.
+  # A thread's stack has a guard below it that cannot be touched. glibc's is one page, others
+  # take more.
   @guard 1_048_576
-  # What joins a stack, or the data of a library, from above may be one mapping with it, or be taken for
-  # it: no more than this is believed to be the stack's, or the library's variables.
+  # What joins a stack, or the data of a library, from above may be one mapping with it, or be
+  # taken for it: no more than this is believed to be the stack's, or the library's variables.
   @stack 8_388_608
   @variables 524_288
 
@@ -36,8 +37,8 @@ defmodule Mtrace.Memory.Mappings do
   def file?(mapping), do: mapping.inode != "0"
 
   @doc """
-  Sums of resident bytes over all mappings. `resident` has `{anonymous, file, in malloc's arenas}` for the
-  start of each that was asked about.
+  Sums of resident bytes over all mappings. `resident` has `{anonymous, file, in malloc's
+  arenas}` for the start of each that was asked about.
 
     * `heaps` - malloc's: brk's, and the arenas
     * `stacks` - of threads

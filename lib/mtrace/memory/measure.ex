@@ -46,7 +46,7 @@ defmodule Mtrace.Memory.Measure do
       lines: lines,
       verdict: verdict,
       sentence: Verdict.sentence(verdict, lines, rss),
-      advice: Verdict.advice(verdict, traced.active in [:preloaded, :attached]),
+      advice: Verdict.advice(verdict, lines, traced.active in [:preloaded, :attached]),
       notes: Notes.of(figures, mappings.lack, rollup, traced),
       pss_bytes: rollup["Pss"],
       swap_bytes: rollup["Swap"] || (figures.status && figures.status.swap),
@@ -59,7 +59,8 @@ defmodule Mtrace.Memory.Measure do
              is_boolean(Keyword.get(options, :full, false)) and
              snapshot?(Keyword.get(options, :snapshot)) do
       raise ArgumentError,
-            "Mtrace.memory/1 takes full: true or false, and snapshot: an Mtrace.Snapshot whose sites " <>
+            "Mtrace.memory/1 takes full: true or false, and snapshot: an Mtrace.Snapshot " <>
+              "whose sites " <>
               "are to be counted, or false for none, got: #{inspect(options)}"
     end
   end

@@ -6,13 +6,14 @@ defmodule Mtrace.Memory.Notes do
   alias Mtrace.Memory.Sources
 
   @doc """
-  `lack`: why the mappings say nothing or less, as `Mtrace.Memory.Measure` has it; `rollup`: the sizes of
-  smaps_rollup, empty where it does not exist; `traced`: `Mtrace.status/0`.
+  `lack`: why the mappings say nothing or less, as `Mtrace.Memory.Measure` has it; `rollup`: the
+  sizes of smaps_rollup, empty where it does not exist; `traced`: `Mtrace.status/0`.
   """
   @spec of(map, term, %{binary => non_neg_integer}, map) :: [String.t()]
   def of(%{status: nil} = figures, _lack, _rollup, _traced) do
     [
-      "The resident memory of this node is not known: there is no /proc/self/status that tells. What " <>
+      "The resident memory of this node is not known: there is no /proc/self/status that " <>
+        "tells. What " <>
         "is above is :erlang.memory(:total), which native code has no part in"
       | emulator(figures.emulator)
     ]
@@ -36,7 +37,8 @@ defmodule Mtrace.Memory.Notes do
 
   defp lack({:library, reason}) do
     [
-      "What is resident of each mapping was not found out, so unused room may be less, and native memory " <>
+      "What is resident of each mapping was not found out, so unused room may be less, and " <>
+        "native memory " <>
         "more; Mtrace.memory(full: true) asks smaps. " <> InactiveError.describe(reason)
     ]
   end
@@ -50,7 +52,8 @@ defmodule Mtrace.Memory.Notes do
 
   defp allocator(%{heap: nil, allocator: path}) when path != nil do
     [
-      "malloc is #{path |> Path.basename() |> Sources.text()}'s here, not glibc's: how much of its " <>
+      "malloc is #{path |> Path.basename() |> Sources.text()}'s here, not glibc's: how much " <>
+        "of its " <>
         "memory is free is not known, and counts as native"
     ]
   end
@@ -59,7 +62,8 @@ defmodule Mtrace.Memory.Notes do
 
   defp emulator(nil) do
     [
-      "A scheduler did not answer within 2 seconds, because it runs a NIF that takes long: Erlang's " <>
+      "A scheduler did not answer within 2 seconds, because it runs a NIF that takes long: " <>
+        "Erlang's " <>
         "data is not known, and is one sum with what is beside malloc"
     ]
   end
@@ -68,7 +72,7 @@ defmodule Mtrace.Memory.Notes do
 
   defp emulator(%{disabled: names}) do
     [
-      "Erlang's allocators #{Enum.map_join(names, ", ", &to_string/1)} are switched off (+Mea min, " <>
+      "Erlang's allocators #{Enum.join(names, ", ")} are switched off (+Mea min, " <>
         "+M<A>e false): their data is in malloc's memory, and counts as native"
     ]
   end

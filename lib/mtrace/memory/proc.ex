@@ -1,6 +1,6 @@
 defmodule Mtrace.Memory.Proc do
-  # What the kernel says of this process's memory: proc(5), /proc/self of Linux. The texts are parsed
-  # leniently: a line that is not understood is left out.
+  # What the kernel says of this process's memory: proc(5), /proc/self of Linux. The texts are
+  # parsed leniently: a line that is not understood is left out.
   @moduledoc false
 
   @type status :: %{
@@ -30,8 +30,8 @@ defmodule Mtrace.Memory.Proc do
   end
 
   @doc """
-  Bytes resident in all, of anonymous memory, of files, of shared memory, and in swap; `nil` for what
-  the kernel does not tell (before 4.5). `nil` without a sum.
+  Bytes resident in all, of anonymous memory, of files, of shared memory, and in swap; `nil` for
+  what the kernel does not tell (before 4.5). `nil` without a sum.
   """
   @spec status(binary | nil) :: status | nil
   def status(text) do

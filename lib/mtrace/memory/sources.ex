@@ -67,33 +67,39 @@ defmodule Mtrace.Memory.Sources do
   defp name(:other_files, _), do: "other files"
 
   defp source(:erlang, %{emulator: nil}) do
-    "what is anonymous and not malloc's: the emulator did not answer, so Erlang's data, its unused " <>
+    "what is anonymous and not malloc's: the emulator did not answer, so Erlang's data, its " <>
+      "unused " <>
       "room and what libraries mapped by themselves are one sum"
   end
 
   defp source(:erlang, _) do
-    "blocks in use of all alloc_util allocators, :erlang.system_info({:allocator, _}); taken as " <>
+    "blocks in use of all alloc_util allocators, :erlang.system_info({:allocator, _}); taken " <>
+      "as " <>
       "resident as far as there is resident memory for them"
   end
 
   defp source(:carriers, _) do
-    "what erts has mapped (erts_mmap, cached segments included) or taken from malloc (carriers of " <>
+    "what erts has mapped (erts_mmap, cached segments included) or taken from malloc " <>
+      "(carriers of " <>
       "sys_alloc), less the blocks in use; less what is not resident of it all"
   end
 
   defp source(:native, %{sums: nil}) do
-    "RssAnon of /proc/self/status less the lines above: the mappings could not be looked at, so " <>
+    "RssAnon of /proc/self/status less the lines above: the mappings could not be looked at, " <>
+      "so " <>
       "that malloc's memory, stacks and variables of libraries are one sum"
   end
 
   defp source(:native, %{heap: nil, allocator: allocator}) do
-    "anonymous mappings less Erlang's: #{allocator(allocator)} serves malloc, and keeps its account " <>
-      "otherwise than glibc, so that what is free of it, and what libraries map by themselves, is " <>
-      "in this sum"
+    "anonymous mappings less Erlang's: #{allocator(allocator)} serves malloc, and keeps its " <>
+      "account " <>
+      "otherwise than glibc, so that what is free of it, and what libraries map by " <>
+      "themselves, is in this sum"
   end
 
   defp source(:native, _) do
-    "mallinfo2(3) of glibc: uordblks and hblkhd, less carriers of sys_alloc, and less what is not " <>
+    "mallinfo2(3) of glibc: uordblks and hblkhd, less carriers of sys_alloc, and less what " <>
+      "is not " <>
       "resident"
   end
 
@@ -101,7 +107,8 @@ defmodule Mtrace.Memory.Sources do
     do: "not known: mallinfo2(3) is glibc's, and does not describe this malloc or was not asked"
 
   defp source(:fragmentation, _) do
-    "resident bytes of malloc's heaps (mincore(2) on brk's and the arenas') beyond those in use, at " <>
+    "resident bytes of malloc's heaps (mincore(2) on brk's and the arenas') beyond those in " <>
+      "use, at " <>
       "most fordblks of mallinfo2(3). malloc_trim(0) gives back at most that"
   end
 
@@ -110,17 +117,20 @@ defmodule Mtrace.Memory.Sources do
   end
 
   defp source(:stacks, _) do
-    "resident bytes of [stack], and of anonymous mappings directly above a guard (PROT_NONE); at " <>
+    "resident bytes of [stack], and of anonymous mappings directly above a guard " <>
+      "(PROT_NONE); at " <>
       "most 8 MiB of each"
   end
 
   defp source(:files, _) do
-    "RssFile of /proc/self/status: pages of libraries and of other mapped files, which the kernel can " <>
+    "RssFile of /proc/self/status: pages of libraries and of other mapped files, which the " <>
+      "kernel can " <>
       "drop; and copies of those that were written to, by /proc/self/pagemap"
   end
 
   defp source(:jit, _) do
-    "resident bytes of mappings that are executed and no file's; shared memory counts for each of its " <>
+    "resident bytes of mappings that are executed and no file's; shared memory counts for " <>
+      "each of its " <>
       "two mappings, as in RSS"
   end
 
@@ -130,17 +140,20 @@ defmodule Mtrace.Memory.Sources do
     do: "own_bytes and naming_bytes of Mtrace.status/0: mapped, not all of it need be resident"
 
   defp source(:unexplained, _) do
-    "what is left of VmRSS. It may be negative: the figures are of different moments, and some pages " <>
+    "what is left of VmRSS. It may be negative: the figures are of different moments, and " <>
+      "some pages " <>
       "are counted by the one source and not by the other"
   end
 
   defp source(:app, _) do
-    "live_bytes of Mtrace.snapshot/0's sites, by the application of the culprit (of its library, " <>
+    "live_bytes of Mtrace.snapshot/0's sites, by the application of the culprit (of its " <>
+      "library, " <>
       "where it has none): estimates, of what was allocated while Mtrace traced"
   end
 
   defp source(:unseen, _) do
-    "the rest: allocated before Mtrace came, by libraries whose calls it does not see, malloc's own " <>
+    "the rest: allocated before Mtrace came, by libraries whose calls it does not see, " <>
+      "malloc's own " <>
       "overhead; negative where the estimates above are too high"
   end
 

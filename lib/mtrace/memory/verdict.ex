@@ -41,15 +41,17 @@ defmodule Mtrace.Memory.Verdict do
   def sentence(:mixed, lines, rss) do
     [{first, most}, {second, next} | _] = ranked(lines)
 
-    "No kind of memory stands out in the #{Size.format(rss)} that are resident: #{called(first)} " <>
+    "No kind of memory stands out in the #{Size.format(rss)} that are resident: " <>
+      "#{called(first)} " <>
       "#{has(first)} #{amount(most, rss)}, #{called(second)} #{amount(next, rss)}"
   end
 
   def sentence(kind, lines, rss) do
     {_, bytes} = lines |> ranked() |> List.keyfind(kind, 0)
 
-    "#{called(kind) |> capital()} #{has(kind)} #{amount(bytes, rss)} of the #{Size.format(rss)} that " <>
-      "are resident#{largest(kind, lines)}"
+    "#{called(kind) |> capital()} #{has(kind)} #{amount(bytes, rss)} of the " <>
+      "#{Size.format(rss)} that " <>
+      "are resident#{mostly(kind, lines)}"
   end
 
   defp amount(bytes, rss), do: "#{size(bytes)} (#{percent(bytes, rss)})"
@@ -70,8 +72,11 @@ defmodule Mtrace.Memory.Verdict do
 
   defp capital(<<first::utf8, rest::binary>>), do: String.upcase(<<first::utf8>>) <> rest
 
+  defp largest(%{lines: []}), do: nil
+  defp largest(%{lines: parts}), do: Enum.max_by(parts, & &1.bytes).kind
+
   # The largest part, if it is half of the line.
-  defp largest(kind, lines) do
+  defp mostly(kind, lines) do
     with %{lines: [_ | _] = parts, bytes: bytes} <- Enum.find(lines, &(&1.kind == kind)),
          %{bytes: most, name: name} when 2 * most >= bytes <- Enum.max_by(parts, & &1.bytes) do
       ", most of it: #{name}, #{Size.format(most)}"
@@ -81,39 +86,60 @@ defmodule Mtrace.Memory.Verdict do
   end
 
   @doc "What to do next. `traced`: whether Mtrace sees native memory here."
-  @spec advice(verdict, boolean) :: String.t()
-  def advice(:native, true) do
+  @spec advice(verdict, [Mtrace.Memory.Line.t()], boolean) :: String.t()
+  def advice(:native, _, true) do
     "Mtrace.leaks() names the line of code that grows, Mtrace.sites() what is allocated from where"
   end
 
-  def advice(:native, false) do
-    "Mtrace.attach() traces from now on, then Mtrace.leaks() names the line of code that grows; to " <>
+  def advice(:native, _, false) do
+    "Mtrace.attach() traces from now on, then Mtrace.leaks() names the line of code that " <>
+      "grows; to " <>
       "see what is allocated already, start the node with Mtrace preloaded"
   end
 
-  def advice(:fragmentation, _) do
-    "Start the node with MALLOC_ARENA_MAX=2 in its environment, or with jemalloc preloaded behind " <>
-      "Mtrace; malloc_trim(0) gives pages back that are free as a whole. Where it comes from: " <>
-      "Mtrace.sites() of what is left between"
+  def advice(:fragmentation, _, _) do
+    "Start the node with MALLOC_ARENA_MAX=2 in its environment, or with jemalloc, which " <>
+      "keeps less; " <>
+      "malloc_trim(3) gives back pages that are free as a whole. Mtrace.sites() says whose " <>
+      "chunks lie between"
   end
 
-  def advice(:carriers, _) do
-    ":recon_alloc.fragmentation(:current) shows the allocators (or :erlang.system_info({:allocator, " <>
-      ":binary_alloc})); flags of erl: +MBas aobf, +MHas aobf, smaller +M<A>lmbcs, +M<A>acul. A peak " <>
-      "that is over leaves such room behind, and it is used again"
+  def advice(:carriers, _, _) do
+    "A peak that is over leaves such room behind, and Erlang uses it again; if it stays: " <>
+      ":recon_alloc.fragmentation(:current), or :erlang.system_info({:allocator, " <>
+      ":binary_alloc}) and its kin, says whose it is, and flags of erl as +MBas aobf, " <>
+      "+MBacul 30 or smaller +MBlmbcs (B for binaries, H for heaps) make it less"
   end
 
-  def advice(:erlang, _) do
-    "Not native: :recon.proc_count(:memory, 5), :ets.info/2 of each of :ets.all(), " <>
-      ":recon.bin_leak(5); or Process.info(pid, [:memory, :binary]) of the largest processes"
+  def advice(:erlang, lines, _) do
+    "Native code has no part in it. " <>
+      case lines |> Enum.find(%{lines: []}, &(&1.kind == :erlang)) |> largest() do
+        :processes ->
+          "The largest processes: :recon.proc_count(:memory, 5), or Process.info(pid, " <>
+            ":memory) of " <>
+            "Process.list()"
+
+        :binary ->
+          "Who holds binaries: :recon.bin_leak(5), or Process.info(pid, :binary) of Process.list()"
+
+        :ets ->
+          "The largest tables: :ets.info(table, :memory) of :ets.all(), in words"
+
+        kind when kind in [:atom, :code] ->
+          "Code and atoms are what is loaded: :code.all_loaded() says which modules"
+
+        _ ->
+          "The parts of its line say which data it is"
+      end
   end
 
-  def advice(:files, _) do
-    "Pages of files are a cache that the kernel empties by itself where memory is short; the largest " <>
+  def advice(:files, _, _) do
+    "Pages of files are a cache that the kernel empties by itself where memory is short; the " <>
+      "largest " <>
       "files stand in the lines. Shared memory is not: look at /dev/shm and at what maps it"
   end
 
-  def advice(:mixed, traced) do
+  def advice(:mixed, _, traced) do
     "Look again when it has grown: the line that grew is the answer. " <>
       if(traced,
         do: "Mtrace.leaks() watches native code",
