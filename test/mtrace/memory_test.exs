@@ -2,7 +2,20 @@ defmodule Mtrace.MemoryFiguresTest do
   # What is made of figures and of the kernel's texts, whatever they are.
   use ExUnit.Case, async: true
 
-  alias Mtrace.Memory.{Balance, Emulator, Line, Mappings, Measure, Notes, Proc, Table, Verdict}
+  alias Mtrace.{Chunk, Frame, Site, Snapshot}
+
+  alias Mtrace.Memory.{
+    Balance,
+    ByApplication,
+    Emulator,
+    Line,
+    Mappings,
+    Measure,
+    Notes,
+    Proc,
+    Table,
+    Verdict
+  }
 
   @mib 1_048_576
 
@@ -334,6 +347,47 @@ defmodule Mtrace.MemoryFiguresTest do
       assert {:ok, e} = Emulator.ask()
       assert e.blocks > 0 and e.carriers >= e.blocks
       assert e.blocks <= e.memory[:total]
+    end
+  end
+
+  describe "malloc's memory by application" do
+    defp site(frames, bytes) do
+      stack = [
+        %Frame{symbol: "posix_memalign", library: "/p/mtrace.so", app: {:mtrace, "1"}} | frames
+      ]
+
+      %Site{stack: stack, culprit: Mtrace.Culprit.find(stack), live_bytes: bytes}
+    end
+
+    defp beam(symbol), do: %Frame{symbol: symbol, library: "/usr/lib/erts/bin/beam.smp"}
+    defp shop, do: %Frame{symbol: "buy", library: "/shop/priv/shop.so", app: {:shop, nil}}
+
+    test "leaves out what the emulator takes carriers of, whether its symbols are known or not" do
+      sites = [
+        site([beam("erts_sys_aligned_alloc"), beam("mbc_alloc")], 1000),
+        site([beam(nil), beam(nil)], 100),
+        site([beam("beamasm_metadata_update")], 10),
+        site([shop(), beam(nil)], 1),
+        %{site([shop()], 500) | allocator: :enif}
+      ]
+
+      assert ByApplication.of(%Snapshot{sites: sites}, %{}) ==
+               [{"the emulator and C's libraries", 10}, {"shop", 1}]
+    end
+
+    test "sums up what comes after the largest, and takes off what is absent" do
+      sites = for n <- 1..20, do: site([%{shop() | app: {:"app#{n}", "1"}}], n)
+      found = ByApplication.of(%Snapshot{sites: sites}, %{"app20 1" => 15, "app1 1" => 9})
+      assert length(found) == 9
+      assert hd(found) == {"app19 1", 19}
+      assert List.last(found) == {"12 others", Enum.sum(2..11) + 5}
+    end
+
+    test "looks for large chunks where they lie" do
+      chunk = %Chunk{address: 4096, size: 200_000, weight: 2.0, stack: site([shop()], 1).stack}
+      carrier = %{chunk | stack: site([beam("erts_sys_alloc")], 1).stack}
+      chunks = [chunk, carrier, %{chunk | size: 1000}, %{chunk | allocator: :binary}]
+      assert ByApplication.large(%Snapshot{chunks: chunks}) == [{4096, 204_096, 2.0, "shop"}]
     end
   end
 
