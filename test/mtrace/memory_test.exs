@@ -104,6 +104,15 @@ defmodule Mtrace.MemoryFiguresTest do
     end
   end
 
+  # A folder of its own, which goes away with the test.
+  def folder do
+    name = "mtrace-memory-#{System.pid()}-#{System.unique_integer([:positive])}"
+    dir = Path.join(System.tmp_dir!(), name)
+    File.mkdir_p!(dir)
+    on_exit(fn -> File.rm_rf!(dir) end)
+    dir
+  end
+
   describe "the mappings of /proc/self/maps" do
     test "are told apart by what they are used for" do
       mappings = Proc.mappings(@maps)
@@ -445,8 +454,8 @@ defmodule Mtrace.MemoryFiguresTest do
   end
 
   describe "where the kernel does not answer" do
-    @tag :tmp_dir
-    test "without a status the emulator's own sum is shown, and a sentence", %{tmp_dir: dir} do
+    test "without a status the emulator's own sum is shown, and a sentence" do
+      dir = folder()
       memory = Measure.run([snapshot: false], dir)
       assert_adds_up(memory.lines, memory.rss_bytes)
       assert [%Line{kind: :erlang, lines: [_ | _]}] = memory.lines
@@ -455,8 +464,9 @@ defmodule Mtrace.MemoryFiguresTest do
       assert inspect(memory) =~ "Erlang data"
     end
 
-    @tag :tmp_dir
-    test "without maps native memory is one sum, and a sentence says so", %{tmp_dir: dir} do
+    test "without maps native memory is one sum, and a sentence says so" do
+      dir = folder()
+
       File.write!(
         Path.join(dir, "status"),
         "VmRSS: 900000 kB\nVmSwap: 2048 kB\nRssAnon: 800000 kB\n"
@@ -471,8 +481,8 @@ defmodule Mtrace.MemoryFiguresTest do
       assert memory.swap_bytes == 2 * @mib
     end
 
-    @tag :tmp_dir
-    test "garbage adds up, too", %{tmp_dir: dir} do
+    test "garbage adds up, too" do
+      dir = folder()
       File.write!(Path.join(dir, "status"), "VmRSS: 100 kB\n" <> <<255, 0, 10>>)
 
       File.write!(
@@ -656,7 +666,7 @@ defmodule Mtrace.MemoryInactiveTest do
   use ExUnit.Case, async: true
   @moduletag :plain
 
-  import Mtrace.MemoryFiguresTest, only: [assert_adds_up: 2]
+  import Mtrace.MemoryFiguresTest, only: [assert_adds_up: 2, folder: 0]
   alias Mtrace.Test.Program
 
   @program """
@@ -675,8 +685,8 @@ defmodule Mtrace.MemoryInactiveTest do
     assert note =~ "Which application" and note =~ "LD_PRELOAD="
   end
 
-  @tag :tmp_dir
-  test "without the library there is less to tell, and more with smaps", %{tmp_dir: dir} do
+  test "without the library there is less to tell, and more with smaps" do
+    dir = folder()
     File.cp_r!(Path.join(:code.lib_dir(:mtrace), "ebin"), Path.join(dir, "ebin"))
 
     run = fn program ->
