@@ -130,11 +130,10 @@ defmodule Mtrace.Memory.Balance do
   # malloc's heaps as they are resident, and its large chunks, which are mappings of their own.
   # Carriers that came from malloc are taken for such chunks first. Without malloc's own account
   # Mtrace's estimate stands for it.
-  defp heap(%{heap: nil} = figures, emulator, sums) do
-    carriers = min(emulator.from_malloc, sums.heaps)
-    used = sums.heaps - carriers
+  defp heap(%{heap: nil} = figures, _emulator, sums) do
     seen = for({_, bytes} <- figures.applications || [], do: bytes) |> Enum.sum()
-    %{used: used, free: 0, large: max(seen + figures.absent - used, 0), carriers: carriers}
+    large = max(seen + figures.absent - sums.heaps, 0)
+    %{used: sums.heaps, free: 0, large: large, carriers: 0}
   end
 
   defp heap(%{heap: heap}, emulator, sums) do
