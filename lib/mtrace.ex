@@ -318,6 +318,57 @@ defmodule Mtrace do
   @spec memory(full: boolean, snapshot: Snapshot.t() | false) :: Mtrace.Memory.t()
   def memory(options \\ []), do: Mtrace.Memory.Measure.run(options)
 
+  @typedoc "What `export/4` writes."
+  @type export_format :: :pprof | :collapsed | :speedscope | :dot | :csv
+
+  @typedoc "Options of `export/4`; which format takes which stands there."
+  @type export_option ::
+          {:value, :live_bytes | :live | :allocated_bytes | :allocated}
+          | {:min_share, number}
+          | {:rows, :sites | :chunks}
+
+  @doc """
+  Writes a snapshot as a file that other tools read: `:ok`, or `{:error, posix}` if that failed, and
+  what stood at `path` is as it was. With `:iodata` instead of a file's name, `{:ok, iodata}`.
+
+    * `:pprof` - for `go tool pprof` and what else reads
+      [pprof's format](https://github.com/google/pprof/blob/main/proto/profile.proto), gzipped.
+      Four values, named as in Go's heap profiles: `inuse_space` (bytes, the default) and
+      `inuse_objects` are alive, `alloc_space` and `alloc_objects` were allocated. Labels (`-tagfocus`,
+      `-tags`): `app`, `caller`, `allocator`; and for what is alive `pid`, `process`, `thread` and
+      `age`, the median in milliseconds
+    * `:collapsed` - a line for each stack, for flame graphs. Erlang functions end with `_[j]`, inlined
+      ones with `_[i]`: `flamegraph.pl --color=java` gives each its colour. `;` in names is `:`
+    * `:speedscope` - for [speedscope](https://www.speedscope.app), with all four values
+    * `:dot` - a call graph for Graphviz (`dot -Tsvg`): what each function holds itself and with what
+      it calls; Erlang green, native code brown
+    * `:csv` - a table (RFC 4180) for databases and spreadsheets, with a header; numbers have their
+      units in their names. `stack` is innermost first with `;` between names. A text that begins with
+      `=`, `+`, `-` or `@` has a `'` before it, so that no spreadsheet computes it
+
+  In every format the hook's own frames are left out, functions without a name are called as
+  `bitcask.so+0x5840`, and bytes in names that are no UTF-8 or would move a terminal's cursor are
+  U+FFFD. Values are the estimates of `Mtrace.Site`, and sum up to theirs.
+
+    * `:value` - what `:collapsed` and `:dot` show: `:live_bytes` (the default), `:live`,
+      `:allocated_bytes` or `:allocated`, as in `Mtrace.Site`
+    * `:min_share` - functions and calls with less than this share of the whole are left out of
+      `:dot`, from 0 to 1 (0.01)
+    * `:rows` - in `:csv`, `:sites` (the default) or `:chunks`
+
+  Raises `ArgumentError` for what is no snapshot, format, path or option of that format. Disturbs
+  nothing but the caller, for some 10 to 100 ms, or a second for a full table of which no two stacks
+  are alike.
+
+      iex> Mtrace.export(Mtrace.snapshot(), :pprof, "/tmp/app.pb.gz")
+      :ok
+
+  and then, in a shell, `go tool pprof -top /tmp/app.pb.gz`.
+  """
+  @spec export(Snapshot.t(), export_format, Path.t() | :iodata, [export_option]) ::
+          :ok | {:ok, iodata} | {:error, File.posix()}
+  defdelegate export(snapshot, format, path, options \\ []), to: Mtrace.Export
+
   @doc """
   Counters of the malloc family, the heap's own account, and how much of it all is recorded.
 
