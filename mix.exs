@@ -101,20 +101,23 @@ defmodule Mix.Tasks.Compile.MtraceCore do
   defp copy_source do
     for file <-
           Path.wildcard(Path.join(source(), "**/*.{c,h,sh,map}")) ++ [makefile(), values()] do
-      to = Path.join(copy(), Path.relative_to(file, __DIR__))
-      text = File.read!(file)
-      File.mkdir_p!(Path.dirname(to))
-      if File.read(to) != {:ok, text}, do: File.write!(to, text)
+      write_anew(file, Path.join(copy(), Path.relative_to(file, __DIR__)))
     end
 
     # Mix links the read-only priv here: it becomes a folder of our own with the same files.
     if match?({:ok, _}, File.read_link(own_priv())), do: File.rm!(own_priv())
     File.mkdir_p!(own_priv())
 
-    for file <- Path.wildcard(Path.join(source_priv(), "*")),
-        Path.basename(file) != "mtrace.so" do
-      File.cp_r!(file, Path.join(own_priv(), Path.basename(file)))
+    for file <- Path.wildcard(Path.join(source_priv(), "**")),
+        File.regular?(file) and Path.basename(file) != "mtrace.so" do
+      write_anew(file, Path.join(own_priv(), Path.relative_to(file, source_priv())))
     end
+  end
+
+  defp write_anew(file, to) do
+    text = File.read!(file)
+    File.mkdir_p!(Path.dirname(to))
+    if File.read(to) != {:ok, text}, do: File.write!(to, text)
   end
 
   defp writable? do
@@ -161,7 +164,7 @@ defmodule Mtrace.MixProject do
       licenses: ["Apache-2.0"],
       files:
         ~w(lib c_src/*/*.c c_src/*/*.h c_src/Makefile c_src/settings.sh c_src/exports.map Makefile.vars
-                priv/.gitkeep rel mix.exs README.md CHANGELOG.md LICENSE NOTICE)
+                priv/.gitkeep priv/report rel mix.exs README.md CHANGELOG.md LICENSE NOTICE)
     ]
   end
 end

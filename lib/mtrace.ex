@@ -131,6 +131,7 @@ defmodule Mtrace do
 
     * `:processes` - whether to ask the processes that chunks were allocated for what they are (`true`);
       it takes at most 200 ms, where some of them are busy
+    * `:memory` - whether the snapshot has what `memory/1` says of this moment, too (`false`)
 
   `Mtrace.Snapshot.save/2` keeps it in a file. `sites/2`, `diff/3`, `leaks/1`, `export/4` and `report/2`
   work on a snapshot as on the node itself.
@@ -142,18 +143,16 @@ defmodule Mtrace do
       iex> Mtrace.snapshot()
       #Mtrace.Snapshot<nonode@nohost, 2026-11-20 10:23:46.123456Z, 1873 chunks from 402 stacks, interval 65536>
   """
-  @spec snapshot(processes: boolean) :: Snapshot.t()
+  @spec snapshot(processes: boolean, memory: boolean) :: Snapshot.t()
   def snapshot(options \\ []) do
-    Options.check!("snapshot/1", options, processes: &is_boolean/1)
+    Options.check!("snapshot/1", options, processes: &is_boolean/1, memory: &is_boolean/1)
     Preparation.calibrate()
     raw = Native.snapshot() |> ok!()
     stats = Native.stats() |> ok!()
 
-    Snapshot.Build.build(
-      raw,
-      Map.take(stats, [:recorded, :slots, :interval, :ignored, :thinned, :resets]),
-      options
-    )
+    coverage = Map.take(stats, [:recorded, :slots, :interval, :ignored, :thinned, :resets])
+    snapshot = Snapshot.Build.build(raw, coverage, Keyword.get(options, :processes, true))
+    if options[:memory], do: %{snapshot | memory: memory(snapshot: snapshot)}, else: snapshot
   end
 
   @doc """
@@ -368,6 +367,40 @@ defmodule Mtrace do
   @spec export(Snapshot.t(), export_format, Path.t() | :iodata, [export_option]) ::
           :ok | {:ok, iodata} | {:error, File.posix()}
   defdelegate export(snapshot, format, path, options \\ []), to: Mtrace.Export
+
+  @doc """
+  Writes one self-contained HTML page to `path`, and returns `:ok`, or `{:error, posix}`; with `:iodata`
+  as the path, `{:ok, page}`.
+
+  The page opens without network, in any browser of these years: the verdict, what grew, a flame
+  graph of live memory that zooms and can be searched and filtered, the sites with their stacks, what
+  the resident memory is made of, and what all of it stands on. It names files, functions and
+  processes of the node: share it as you would share a log.
+
+    * `:window` - how long to watch before, in ms, as `leaks/1` does (30000); 0: not at all, and the page
+      says that nobody watched
+    * `:leaks` - a list of `Mtrace.Leak` instead: nobody watches then
+    * `:snapshot` - an `Mtrace.Snapshot` to show, one that was loaded for example, instead of the node as
+      it is; nobody watches then
+    * `:memory` - an `Mtrace.Memory` to show (that of the snapshot, or `memory/1`); `nil`: none
+    * `:title` - a string (`"Native memory of "` and the node's name)
+
+  Raises `ArgumentError` for other arguments, `Mtrace.InactiveError` if a snapshot has to be taken
+  and nothing is traced; `{:error, :reset}` and `{:error, :detached}` as `leaks/1`. Costs as that,
+  `snapshot/1` and `memory/1`, and up to two seconds of the caller's time where the table is full; the page
+  has 100 KiB and what its stacks need, up to some 3 MiB.
+
+      iex> Mtrace.report("/tmp/report.html", title: "The shop, after the weekend")
+      :ok
+  """
+  @spec report(Path.t() | :iodata,
+          window: non_neg_integer,
+          snapshot: Snapshot.t() | nil,
+          leaks: [Mtrace.Leak.t()] | nil,
+          memory: Mtrace.Memory.t() | nil,
+          title: String.t() | nil
+        ) :: :ok | {:ok, iodata} | {:error, File.posix() | :reset | :detached}
+  def report(path, options \\ []), do: Mtrace.Export.Html.report(path, options)
 
   @doc """
   Counters of the malloc family, the heap's own account, and how much of it all is recorded.

@@ -3,7 +3,7 @@ defmodule Mtrace.Export do
   @moduledoc false
 
   alias Mtrace.Export.{Collapsed, Csv, Dot, Pprof, Speedscope, Stacks}
-  alias Mtrace.Snapshot
+  alias Mtrace.{Output, Snapshot}
 
   # The options of each format, with what stands if they are not given.
   @formats [
@@ -22,25 +22,8 @@ defmodule Mtrace.Export do
   def export(snapshot, format, path, options \\ []) do
     {module, defaults} = format!(format)
     options = options!(format, defaults, options)
-    path = path!(path)
-    content = module.encode(snapshot!(snapshot), options)
-    if path == :iodata, do: {:ok, content}, else: write(path, content)
-  end
-
-  @doc """
-  Writes a whole file or none: beside `path`, and then renamed.
-
-  Returns `:ok` or `{:error, posix}`; what stood at `path` is as it was then.
-  """
-  @spec write(Path.t(), iodata) :: :ok | {:error, File.posix()}
-  def write(path, content) do
-    beside = "#{path}.#{System.pid()}-#{System.unique_integer([:positive])}"
-
-    written =
-      with :ok <- :file.write_file(beside, content, [:raw]), do: :file.rename(beside, path)
-
-    if written != :ok, do: :file.delete(beside)
-    written
+    path = Output.path!(path, "export/4")
+    Output.write(path, module.encode(snapshot!(snapshot), options))
   end
 
   defp format!(format) do
@@ -61,24 +44,6 @@ defmodule Mtrace.Export do
     raise ArgumentError,
           "Mtrace.export/4 takes what it writes from a snapshot, as Mtrace.snapshot/0 returns it, " <>
             "got: #{inspect(other, limit: 5, printable_limit: 80)}"
-  end
-
-  defp path!(:iodata), do: :iodata
-
-  defp path!(path) when (is_binary(path) or is_list(path)) and path not in ["", []] do
-    path = IO.chardata_to_string(path)
-    if path =~ <<0>>, do: no_path!(path), else: path
-  rescue
-    UnicodeConversionError -> if is_binary(path), do: path, else: no_path!(path)
-    ArgumentError -> no_path!(path)
-  end
-
-  defp path!(other), do: no_path!(other)
-
-  defp no_path!(other) do
-    raise ArgumentError,
-          "Mtrace.export/4 takes the name of the file to write, or :iodata to get what would be in it, " <>
-            "got: #{inspect(other)}"
   end
 
   defp options!(format, defaults, options) do

@@ -78,14 +78,13 @@ defmodule Mtrace.Frame do
   defp app({name, nil}), do: "(#{name})"
   defp app({name, version}), do: "(#{name} #{version})"
 
-  # Names come from other people's files and may hold anything, escape sequences for terminals too.
+  # Names come from other people's files and may hold anything: escape sequences, which move a terminal's
+  # cursor, ends of lines, signs that turn the direction of writing. String.printable?/1 lets these pass.
   @doc false
   def printable(text) do
-    if String.printable?(text) do
-      text
-    else
-      for <<byte <- text>>, into: "", do: if(byte in 32..126, do: <<byte>>, else: "?")
-    end
+    if String.valid?(text),
+      do: String.replace(text, ~r/[\p{C}\p{Zl}\p{Zp}]/u, "?"),
+      else: for(<<byte <- text>>, into: "", do: if(byte in 32..126, do: <<byte>>, else: "?"))
   end
 
   # A line that a narrow shell breaks between words.

@@ -61,6 +61,7 @@ defmodule Mtrace.Snapshot do
   """
   @spec save(t, Path.t() | :iodata) :: :ok | {:ok, iodata} | {:error, File.posix()}
   def save(%__MODULE__{} = snapshot, path) do
+    path = Mtrace.Output.path!(path, "Snapshot.save/2")
     Mtrace.Output.write(path, Mtrace.Snapshot.File.encode(snapshot))
   end
 

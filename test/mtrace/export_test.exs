@@ -57,7 +57,7 @@ defmodule Mtrace.ExportTest do
     File.write!(Path.join(folder, "x"), "former")
     ebin = Path.join(:code.lib_dir(:mtrace), "ebin")
 
-    program = "IO.inspect(Mtrace.Export.write(\"#{folder}/x\", :binary.copy(\"x\", 1_000_000)))"
+    program = "IO.inspect(Mtrace.Output.write(\"#{folder}/x\", :binary.copy(\"x\", 1_000_000)))"
 
     {output, 0} =
       System.cmd(

@@ -41,7 +41,7 @@ defmodule Mtrace.PackageTest do
     to = Path.join(dir, "mtrace")
     File.mkdir_p!(Path.join(to, "priv"))
 
-    for name <- ~w(lib c_src rel mix.exs Makefile.vars .formatter.exs),
+    for name <- ~w(lib c_src priv/report rel mix.exs Makefile.vars .formatter.exs),
         do: File.cp_r!(Path.join(@root, name), Path.join(to, name))
 
     built = Path.wildcard(Path.join(to, "c_src/**/*.o")) ++ [Path.join(to, "c_src/settings.mk")]

@@ -16,9 +16,8 @@ defmodule Mtrace.Snapshot.Build do
 
   # From what Native.snapshot/0 returns. Frames and stacks are made once and shared.
   @doc false
-  @spec build(tuple, %{atom => term}, processes: boolean, memory: Mtrace.Memory.t() | nil) ::
-          Snapshot.t()
-  def build({{chunks, stacks, taken_ns}, names}, coverage, options \\ []) do
+  @spec build(tuple, %{atom => term}, boolean) :: Snapshot.t()
+  def build({{chunks, stacks, taken_ns}, names}, coverage, processes? \\ true) do
     apps = Applications.read()
     names = names |> Tuple.to_list() |> frames(apps) |> List.to_tuple()
 
@@ -41,9 +40,8 @@ defmodule Mtrace.Snapshot.Build do
     %Snapshot{
       chunks: chunks,
       sites: sites(chunks, rows, sites),
-      processes: if(Keyword.get(options, :processes, true), do: processes(chunks), else: %{}),
+      processes: if(processes?, do: processes(chunks), else: %{}),
       coverage: coverage,
-      memory: Keyword.get(options, :memory),
       node: node(),
       otp_release: System.otp_release(),
       run: run(),
