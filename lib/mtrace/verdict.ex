@@ -202,7 +202,7 @@ defmodule Mtrace.Verdict do
   # Something of each third, and no less of the second than of the first but for some slowing down.
   defp stays?(%{early: early, middle: middle, late: late} = stays) do
     early > 0 and middle > 0 and late > 0 and early + middle + late >= @least_new and
-      middle * @slowing >= early and stays.bytes > 2 * stays.error
+      middle * @slowing >= early and stays.bytes > stays.error
   end
 
   # As many as go may come by chance: both are numbers of independent events.
