@@ -149,6 +149,7 @@ defmodule Mtrace.MixProject do
       elixirc_paths: elixirc_paths(Mix.env()),
       description: "Finds native memory leaks in a running BEAM",
       package: package(),
+      docs: docs(),
       deps: []
     ]
   end
@@ -164,7 +165,43 @@ defmodule Mtrace.MixProject do
       licenses: ["Apache-2.0"],
       files:
         ~w(lib c_src/*/*.c c_src/*/*.h c_src/Makefile c_src/settings.sh c_src/exports.map Makefile.vars
-                priv/.gitkeep priv/report rel mix.exs README.md CHANGELOG.md LICENSE NOTICE)
+                priv/.gitkeep priv/report rel docs mix.exs README.md CHANGELOG.md LICENSE NOTICE)
+    ]
+  end
+
+  # For `mix docs`, where ex_doc is installed (Debian: elixir-ex-doc).
+  defp docs do
+    [
+      main: "readme",
+      extras: [
+        "README.md",
+        "docs/find-a-leak.md",
+        "docs/test-a-nif.md",
+        "docs/read-the-numbers.md",
+        "docs/releases-and-containers.md",
+        "docs/corpus.md",
+        "docs/compare.md",
+        "bench/RESULTS.md": [title: "What it costs"],
+        "CHANGELOG.md": [],
+        NOTICE: [title: "Notice"],
+        LICENSE: [title: "Licence"]
+      ],
+      groups_for_extras: [Guides: ~r"^docs/"],
+      groups_for_modules: [
+        "What the calls return": [
+          Mtrace.Chunk,
+          Mtrace.Frame,
+          Mtrace.Group,
+          Mtrace.Growth,
+          Mtrace.Leak,
+          Mtrace.Memory,
+          Mtrace.Memory.Line,
+          Mtrace.Site,
+          Mtrace.Snapshot
+        ],
+        "Tests and releases": [Mtrace.Assertions, Mtrace.Release],
+        Errors: [Mtrace.InactiveError]
+      ]
     ]
   end
 end

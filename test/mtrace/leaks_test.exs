@@ -90,9 +90,12 @@ defmodule Mtrace.LeaksTest do
     assert leak.verdict in [:leak, :growing]
   end
 
-  test "a site whose growth may be chance is steady" do
-    one = fn t -> if t < 5, do: [], else: stream(t, 9, from: 5, weight: 1000.0) end
-    assert verdict(one).verdict == :steady
+  test "a leak of which few chunks are recorded is one all the same, if they stay" do
+    few = &stream(&1, 9, from: 2, weight: 1000.0)
+    leak = verdict(few)
+    assert {leak.verdict, leak.growth} == {:leak, 4000}
+    assert leak.growth_bytes_error > 100_000
+    assert verdict(&stream(&1, 9, from: 2, life: 15, weight: 1000.0)).verdict == :steady
     assert verdict(&stream(&1, 0.5, weight: 3.0)).verdict == :leak
   end
 

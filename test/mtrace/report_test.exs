@@ -397,7 +397,8 @@ defmodule Mtrace.ReportTest do
           {:iodata, [leaks: [1]], "as :leaks a list of Mtrace.Leak"},
           {:iodata, [memory: 1], "as :memory an Mtrace.Memory"},
           {:iodata, [title: ~c"x"], "as :title a string"},
-          {:iodata, [leak: []], "the keys :snapshot, :leaks, :memory, :title, :window, not :leak"}
+          {:iodata, [leak: []],
+           "the keys :snapshot, :leaks, :memory, :title, :window, not :leak"}
         ] do
       error = assert_raise ArgumentError, fn -> Mtrace.report(path, options) end
       assert error.message =~ sentence
