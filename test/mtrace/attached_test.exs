@@ -118,13 +118,14 @@ defmodule Mtrace.AttachedTest do
     end
   end
 
-  # Words of the JIT's code and of these libraries' slots that lead into our code.
+  # The different words of the JIT's code and of these libraries' slots that lead into our code. Our own
+  # NIFs are among them, once for each time that their module was loaded.
   defp words_that_lead_to_us do
     lines = File.read!("/proc/self/maps") |> String.split("\n", trim: true)
     ours = for line <- lines, line =~ "/mtrace.so" and line =~ "r-xp", do: range(line)
     {:ok, memory} = :file.open(~c"/proc/self/mem", [:read, :raw, :binary])
 
-    count =
+    words =
       for line <- lines,
           (line =~ "memfd:vmem" and line =~ "r-xs") or
             (line =~ ~r/leaky.so|jiffy.so/ and line =~ ~r/ r--p | rw-p /),
@@ -132,11 +133,11 @@ defmodule Mtrace.AttachedTest do
           {:ok, bytes} <- [:file.pread(memory, lo, hi - lo)],
           <<word::little-64 <- bytes>>,
           Enum.any?(ours, fn {lo, hi} -> word >= lo and word < hi end),
-          reduce: 0,
-          do: (n -> n + 1)
+          into: MapSet.new(),
+          do: word
 
     :file.close(memory)
-    count
+    words
   end
 
   defp range(line) do

@@ -251,7 +251,7 @@ defmodule Mtrace.ReleaseTest do
       to = Path.join(dir, "mtrace")
       File.mkdir_p!(Path.join(to, "priv"))
 
-      for name <- ~w(lib c_src mix.exs Makefile.vars),
+      for name <- ~w(lib c_src priv/report mix.exs Makefile.vars),
           do: File.cp_r!(Path.join(@root, name), Path.join(to, name))
 
       built =
