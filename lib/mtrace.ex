@@ -264,27 +264,30 @@ defmodule Mtrace do
   Sites whose native frames are the same are one, whatever Erlang code called. Each chunk is known
   by its address and the time of its birth, so that it is seen again at each look.
 
-  A site is `:steady` unless its bytes grew by more than twice the standard error of the growth. If they
-  did, it is a `:leak` where all of these hold:
+  A chunk that has lived for a third of the window stays, until it is gone. A site is a `:leak` where all
+  of these hold:
 
-    * chunks that are there at the end were allocated in each third of the window, 3 at least: growth
-      that has stopped, a cache that is full, is none
-    * of the chunks that were allocated in the first third and still there at its end, none is gone at
-      the end of the window, or `survival` is 0.9 at least
-    * of those that were there at the beginning no more than a tenth and one are gone: what is freed
-      after a longer time than the window's third shows there
+    * chunks that are there at the end were allocated in each third of the window, 3 at least, and in the
+      second no fewer than a fifth of those of the first: growth that has stopped, a cache that is
+      full, is none
+    * what went of those that stayed, of the window or from before, is no more than a tenth of what came:
+      what is freed late, or all at once now and then, shows there
 
-  It is `:growing` where the site has at least as many bytes at each look as at the one before, and
-  more after each third of the window: a buffer that grows by `realloc` for one, or a leak among
-  chunks that come and go.
+  It is `:growing` where the first holds, and more chunks came than went by three standard errors; or
+  where the site had at least as many bytes at each look as at the one before, and more after each
+  third of the window than chance explains; or where it is one chunk that was given more room again
+  and again, a buffer that grows by `realloc`. All else is `:steady`.
 
-  The survival estimate, and that a leak is told by growth and survival, are Scalene's (Berger, Stern,
-  Altmayer Pizzorno: Triangulating Python Performance Issues with Scalene, OSDI 2023). Scalene
-  follows one object at a time, from one new maximum of memory to the next, and reports lines where
-  survival is above 0.95 while memory as a whole grows by 1 %. Mtrace sees all recorded chunks of a
-  site at once, so it asks whether that site grows, not the program, and needs no maximum; its
-  threshold is lower as growth that goes on and old chunks that stay are asked for besides. How well
-  it does on programs whose leaks are known is in the guide "Corpus".
+  So it does not matter how many chunks of a site are freed soon: one in a hundred that stays is enough.
+  `survival` tells that share: `1 - (frees + 1) / (allocations + 2)`, Laplace's rule of succession.
+
+  That survival and growth tell leaks is Scalene's idea (Berger, Stern, Altmayer Pizzorno: Triangulating
+  Python Performance Issues with Scalene, OSDI 2023). Scalene follows one object at a time, from one
+  new maximum of memory to the next, and reports lines of code where survival is above 0.95 while memory
+  as a whole grows by 1 %. Mtrace sees all recorded chunks of a site at once: it asks whether that site
+  grows, not the program, needs no maximum, and asks survival of those only that have lived for a
+  while, for a line that frees most of its chunks may leak the others. `bin/corpus` tells how well it
+  does on programs of which it is known whether they leak; its last result is docs/corpus.md.
 
       iex> Mtrace.leaks(window: 30_000)
       [#Mtrace.Leak<leak, 5.7 MiB a minute, 99 % survive, parse_header at shop.c:88 in shop.so (shop 1.2.0), called by Shop.Nif.parse/1>]

@@ -2,9 +2,9 @@ defmodule Mtrace.Leak do
   @moduledoc """
   What `Mtrace.leaks/1` found out about one site.
 
-    * `verdict` - `:leak`: what is allocated there stays, and more comes; `:growing`: its bytes grow
-      all the time, but chunks are freed there too, or too few were seen to be sure; `:steady`:
-      neither. How they are told apart stands at `Mtrace.leaks/1`
+    * `verdict` - `:leak`: what has lived there for a while stays, and more comes; `:growing`: it grows,
+      but some of that is freed, too, or it is one chunk that grows; `:steady`: neither. How they are
+      told apart stands at `Mtrace.leaks/1`
     * `site` - the `Mtrace.Site`, as at the end of the window
     * `culprit`, `caller` - as in the site: the code to look at, and the NIF that was called
     * `processes` - the Erlang processes that what grew was allocated for, most bytes first, at most
@@ -12,7 +12,8 @@ defmodule Mtrace.Leak do
       where nothing is known
     * `growth_bytes`, `growth` - bytes and chunks that the site has more than at the window's
       beginning, negative where it shrank; `growth_bytes_error` the standard error
-    * `bytes_per_minute`, `bytes_per_minute_error` - the same by time
+    * `bytes_per_minute`, `bytes_per_minute_error` - how fast: where chunks stay, those that came in the
+      first two thirds of the window and are there, less those that went, by time; else the growth
     * `allocations`, `frees` - chunks that were seen to be allocated in the first part of the window,
       and how many of them were gone at its end
     * `survival` - `1 - (frees + 1) / (allocations + 2)`, Laplace's rule of succession: the chance
