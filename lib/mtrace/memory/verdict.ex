@@ -112,7 +112,7 @@ defmodule Mtrace.Memory.Verdict do
   end
 
   def advice(:erlang, lines, _) do
-    "Native code has no part in it. " <>
+    "That is Erlang's own. " <>
       case lines |> Enum.find(%{lines: []}, &(&1.kind == :erlang)) |> largest() do
         :processes ->
           "The largest processes: :recon.proc_count(:memory, 5), or Process.info(pid, " <>
