@@ -8,7 +8,7 @@
 
 #define tracer (&mt_tracer_state)
 
-enum { SHARES = 40, FEW = 4, LEVEL_MAX = 40 };
+enum { SHARES = 40, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40 };
 
 typedef struct {
     mt_credit *credit; /* for random numbers */
@@ -19,7 +19,10 @@ typedef struct {
 } thinning;
 
 static uint32_t share(void) {
-    return (uint32_t)mt_chunks_slots(&tracer->chunks) / SHARES;
+    uint32_t n = (uint32_t)mt_chunks_slots(&tracer->chunks) / SHARES;
+    return n > SHARE_LEAST
+               ? n
+               : SHARE_LEAST; /* in a table of a few slots, too, levels fall again */
 }
 
 /* True with probability r. */
