@@ -304,10 +304,4 @@ defmodule Mtrace.NamesTest do
     frame = %Frame{address: 1, library: "/a/b.so", symbol: "a\e[2J\nb" <> <<255>>}
     assert Frame.format(frame) == "a?[2J?b? in b.so"
   end
-
-  test "sites takes by: :stack and nothing else" do
-    for options <- [[by: :color], [by: :stack, n: 1], :stack, nil] do
-      assert_raise ArgumentError, ~r/by: :stack/, fn -> Mtrace.sites(options) end
-    end
-  end
 end
