@@ -166,7 +166,7 @@ defmodule Mtrace.AttachedTest do
       assert {:ok, _} = Mtrace.attach()
       stop.()
       Mtrace.detach()
-      assert words_that_lead_to_us() == expected
+      assert MapSet.subset?(words_that_lead_to_us(), expected)
     end
   end
 
@@ -181,7 +181,7 @@ defmodule Mtrace.AttachedTest do
       for _ <- 1..5, do: {Mtrace.detach(), Mtrace.attach()}
       Mtrace.detach()
       stop.()
-      assert words_that_lead_to_us() == expected
+      assert MapSet.subset?(words_that_lead_to_us(), expected)
     end
   end
 
