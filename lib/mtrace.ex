@@ -19,7 +19,7 @@ defmodule Mtrace do
 
   and ask:
 
-      iex> Mtrace.sites()
+      iex> Mtrace.leaks()
 
   No process and no started application is needed. From an Erlang shell the calls are
   `'Elixir.Mtrace':sites()`, `'Elixir.Mtrace':stats()` and so on; to have structs printed as in iex:
@@ -27,12 +27,12 @@ defmodule Mtrace do
 
   ## How to look for a leak
 
-    1. `Mtrace.reset/0` once the node has warmed up: what was allocated before is of no interest.
-    2. Let it work for a while: minutes, or as long as memory takes to grow visibly.
-    3. `Mtrace.sites/1`: what was allocated since then and is still there, most bytes first. A site
-       whose `freed` stays near 0 while `live` grows from one look to the next is a leak; one that
-       stays as it is is a cache.
-    4. `Mtrace.snapshot/0` has the single chunks with their ages, `Mtrace.olds/2` the oldest.
+    1. `Mtrace.memory/1`: is it native memory at all?
+    2. `Mtrace.leaks/1` watches for 30 seconds, and names what grows; for what leaks slowly
+       `Mtrace.mark/0`, and an hour later `Mtrace.leaks(since: mark)`.
+    3. `Mtrace.sites(by: :app)` for what is there already, a cache that is too large for one;
+       `Mtrace.snapshot/1` has the single chunks with their ages.
+    4. `Mtrace.report/2` hands all of it on, as a page.
 
   Code that the node loads takes memory too, in a release at its start, in a shell as modules are
   called: `beamasm_metadata_update` is that.
@@ -81,10 +81,12 @@ defmodule Mtrace do
   @doc """
   The `n` oldest chunks that are recorded and still allocated, oldest first.
 
+  A list of `{age, size, address, nanoseconds, stack}`: seconds, bytes, the time that finding the names
+  took, and a list of `{library, symbol}`, in which `nil` stands for what is not known.
+
   Fewer than `n` are returned if the table holds fewer. What is recorded is a sample once the
   table has filled up (see "What is recorded" in `Mtrace`): the oldest of all need not be in it. With
-  `demangle` names of C++ and Rust
-  appear as in the source (`"operator new(unsigned long)"`), else as in the object (`"_Znwm"`).
+  `demangle` names of C++ and Rust appear as in the source (`"operator new(unsigned long)"`), else as in the object (`"_Znwm"`).
 
   The names come from the symbol tables of the files that are mapped, static functions
   included unless a file was stripped.
@@ -141,11 +143,16 @@ defmodule Mtrace do
   stops nobody. Names are kept, in at most some 8 MiB; the rest is given back.
 
       iex> Mtrace.snapshot()
-      #Mtrace.Snapshot<nonode@nohost, 2026-11-20 10:23:46.123456Z, 1873 chunks from 402 stacks, interval 65536>
+      #Mtrace.Snapshot<nonode@nohost, 2026-11-20 10:23:46Z, 1873 chunks from 402
+        stacks, one draw in 64.0 KiB>
   """
   @spec snapshot(processes: boolean, memory: boolean) :: Snapshot.t()
   def snapshot(options \\ []) do
-    Options.check!("snapshot/1", options, processes: &is_boolean/1, memory: &is_boolean/1)
+    Options.check!("snapshot/1", options,
+      processes: {&is_boolean/1, "true or false"},
+      memory: {&is_boolean/1, "true or false"}
+    )
+
     Preparation.calibrate()
     raw = Native.snapshot() |> ok!()
     stats = Native.stats() |> ok!()
@@ -169,8 +176,9 @@ defmodule Mtrace do
     * `:top` - how many at most (`:all`)
     * `:filter` - what to look at: a function of a site that returns a boolean, or a keyword list, all
       of which must hold: `function:`, `library:` (patterns for the culprit's), `app:`, `caller:`
-      (a `{module, function, arity}`, in which `:_` stands for any, or a module), `allocator:`,
-      `pid:`, `thread:` (number, name or kind), `min_age_ms:`, `max_age_ms:`. The last four pick chunks
+      (a `{module, function, arity}`, in which `:_` stands for any, `&Module.function/1`, or a
+      module), `allocator:`, `pid:` (or a registered name), `thread:` (number, name or kind),
+      `min_age_ms:`, `max_age_ms:`. The last four pick chunks
     * `:ignore` - what to leave out: a pattern, a list of them, or `{:file, path}` with one a line.
       A site is left out if a pattern is found in the function, library or source file of any of its
       frames
@@ -182,7 +190,10 @@ defmodule Mtrace do
   `snapshot/1`, and some ms for summing up.
 
       iex> Mtrace.sites(top: 1)
-      [#Mtrace.Site<97.7 KiB in 1000 chunks, leak_malloc at leaky.c:12 in leaky.so (mtrace 0.1.0)>]
+      [
+        #Mtrace.Site<97.7 KiB in 1000 chunks, leak_malloc at leaky.c:12 in leaky.so
+          (mtrace 0.1.0)>
+      ]
       iex> Mtrace.sites(by: :caller, filter: [app: :jiffy], ignore: ["OpenSSL", "^lib*_init"])
   """
   @spec sites(Snapshot.t() | keyword) :: [Mtrace.Site.t()] | [Mtrace.Group.t()]
@@ -241,7 +252,7 @@ defmodule Mtrace do
   bytes a minute. An empty list: nothing does.
 
     * `:window` - how long to watch, in ms, from 100 to 86400000 (30000). A leak that shows three times
-      in it can be told; a slower one needs a longer window
+      in it can be told, if its chunks are drawn: small rare ones of a busy node need a longer window
     * `:since` - instead of a window: a snapshot of this run of the node (`mark/0`), or a list of them,
       the earliest first. Returns at once, and can be asked again. The more marks, the surer: what was
       allocated and freed between two of them is not seen, and `:growing` takes two at least
@@ -290,7 +301,10 @@ defmodule Mtrace do
   does on programs of which it is known whether they leak; its last result is docs/corpus.md.
 
       iex> Mtrace.leaks(window: 30_000)
-      [#Mtrace.Leak<leak, 5.7 MiB a minute, 99 % survive, parse_header at shop.c:88 in shop.so (shop 1.2.0), called by Shop.Nif.parse/1>]
+      [
+        #Mtrace.Leak<leak, 5.7 MiB a minute, 99 % survive, parse_header at shop.c:88
+          in shop.so (shop 1.2.0), called by Shop.Nif.parse/1>
+      ]
   """
   @spec leaks(keyword) :: [Mtrace.Leak.t()] | {:error, :reset | :detached}
   def leaks(options \\ []), do: Leaks.watch(options, fn -> snapshot(processes: false) end)
@@ -456,6 +470,7 @@ defmodule Mtrace do
   """
   @spec reset :: non_neg_integer
   def reset do
+    if Status.state() == :detached, do: raise(InactiveError, reason: :detached)
     Preparation.prepare()
     Native.reset() |> ok!()
   end
@@ -556,7 +571,7 @@ defmodule Mtrace do
     * `:depth` - native frames kept of a stack, from 2 to 64 (32)
     * `:erlang_depth` - Erlang frames kept of a stack, from 0 to 16 (8)
 
-  What is in the table stays. Returns `:ok`. Raises `ArgumentError`, and changes nothing, if a key
+  What is in the table stays; after `detach/0` it holds from the next `attach/1` on. Returns `:ok`. Raises `ArgumentError`, and changes nothing, if a key
   or a value is none of these; `Mtrace.InactiveError` if nothing is traced. Costs microseconds.
 
   The environment variables `MTRACE_INTERVAL`, `MTRACE_BUDGET`, `MTRACE_DEPTH` and

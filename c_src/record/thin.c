@@ -8,7 +8,7 @@
 
 #define tracer (&mt_tracer_state)
 
-enum { SHARES = 40, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40 };
+enum { SHARES = 80, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40 };
 
 typedef struct {
     mt_credit *credit; /* for random numbers */

@@ -7,7 +7,7 @@
  *
  * times the share of sets that had room. Where the table is 4/7 full, the site that holds most
  * of it goes up a level, with those that hold half as much or more; if none holds more than its
- * share, a 40th of the table, the interval doubles. Chunks that were likelier stay with
+ * share, an 80th of the table, the interval doubles. Chunks that were likelier stay with
  * probability p(new) / p(old), and stand for more (Horvitz and Thompson, as for the draw). So
  * all chunks of a site that have the same size have the same weight again, and none of a rare
  * site is given up for the ten-thousandth of another: what is learnt of a site grows with the

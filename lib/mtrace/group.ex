@@ -6,13 +6,15 @@ defmodule Mtrace.Group do
 
       | `by` | `key` |
       |---|---|
-      | `:function` | `{library, symbol}` of the culprit, file name and demangled name; `nil` for a part that is not known |
-      | `:library` | the path of the culprit's library, `nil` where Erlang code or nothing is to blame |
-      | `:app` | `{application, version}` of the culprit, or `nil` |
-      | `:caller` | as in `Mtrace.Chunk` |
+      | `:function` | `{library, symbol}`, file and demangled name, or `nil` |
+      | `:library` | the path of the library, or `nil` |
+      | `:app` | `{application, version}`; `nil`: the emulator's, C's |
+      | `:caller`, `:allocator` | as in `Mtrace.Chunk` |
       | `:pid` | the process, or `nil` |
       | `:thread` | `%{id:, name:, kind:}`, as in `Mtrace.Chunk` |
-      | `:allocator` | as in `Mtrace.Chunk` |
+
+      Function and library are those of the culprit, and where nobody is to blame those of the frame
+      behind the hook
 
     * `recorded`, `live`, `live_error`, `live_bytes`, `live_bytes_error`, `allocated`,
       `allocated_error`, `allocated_bytes`, `allocated_bytes_error`, `freed`, `freed_bytes` - as in
@@ -76,7 +78,7 @@ defmodule Mtrace.Group do
   def describe(:function, {library, symbol}), do: "#{symbol || "?"} in #{library || "Erlang"}"
   def describe(:library, nil), do: "no library"
   def describe(:library, path), do: path
-  def describe(:app, nil), do: "no application"
+  def describe(:app, nil), do: "the emulator and C's libraries"
   def describe(:app, {name, nil}), do: "#{name}"
   def describe(:app, {name, version}), do: "#{name} #{version}"
   def describe(:caller, caller), do: caller(caller)

@@ -48,12 +48,8 @@ defmodule Mtrace.Growth do
   @doc false
   @spec diff(Snapshot.t(), Snapshot.t(), keyword) :: [t]
   def diff(%Snapshot{} = old, %Snapshot{} = new, options) do
-    Options.check!(
-      "diff/3",
-      options,
-      Keyword.put(Selection.options(), :sort, &__MODULE__.sort?/1)
-    )
-
+    sort = {&__MODULE__.sort?/1, "one of #{Enum.map_join(@sort, ", ", &inspect/1)}"}
+    Options.check!("diff/3", options, Keyword.put(Selection.options(), :sort, sort))
     by = Keyword.get(options, :by, :stack)
     sort = Keyword.get(options, :sort, :growth_bytes)
     {before, now} = {rows(old, by, options), rows(new, by, options)}

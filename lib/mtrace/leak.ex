@@ -75,13 +75,15 @@ defmodule Mtrace.Leak do
 
       Frame.wrap(
         "#Mtrace.Leak<#{leak.verdict}, #{size(leak.bytes_per_minute)}#{error} a minute, " <>
-          "#{percent(leak.survival)} survive" <>
+          survival(leak) <>
           if(where, do: ", #{Frame.short(where)}", else: "") <> caller(leak.caller) <> ">"
       )
     end
 
     defp size(bytes) when bytes < 0, do: "-" <> Size.format(-bytes)
     defp size(bytes), do: Size.format(bytes)
+    defp survival(%{allocations: 0}), do: "none new"
+    defp survival(leak), do: "#{percent(leak.survival)} survive"
     defp percent(share), do: "#{round(100 * share)} %"
 
     defp caller({_, _, arity} = mfa) when is_integer(arity),

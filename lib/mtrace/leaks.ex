@@ -8,14 +8,11 @@ defmodule Mtrace.Leaks do
   @longest_ms 86_400_000
 
   @options [
-    window: &__MODULE__.window?/1,
-    since: &__MODULE__.since?/1,
-    until: &__MODULE__.until?/1,
-    steady: &is_boolean/1,
-    progress: &is_boolean/1,
-    top: &Selection.top?/1,
-    filter: &Selection.filter?/1,
-    ignore: &Selection.ignore?/1
+    window: {&__MODULE__.window?/1, "milliseconds from 100 to #{@longest_ms}"},
+    since: {&__MODULE__.since?/1, "a snapshot, as Mtrace.mark/0 returns it, or a list of them"},
+    until: {&__MODULE__.until?/1, "a snapshot, as Mtrace.mark/0 returns it"},
+    steady: {&is_boolean/1, "true or false"},
+    progress: {&is_boolean/1, "true or false"}
   ]
 
   def window?(ms), do: is_integer(ms) and ms >= 100 and ms <= @longest_ms
@@ -26,7 +23,16 @@ defmodule Mtrace.Leaks do
   @doc "What `Mtrace.leaks/1` does; `look` takes a snapshot of the node."
   @spec watch(keyword, (() -> Snapshot.t())) :: [Leak.t()] | {:error, :reset | :detached}
   def watch(options, look) do
-    Options.check!("leaks/1", options, @options)
+    Options.check!(
+      "leaks/1",
+      options,
+      @options ++ Keyword.take(Selection.options(), [:top, :filter, :ignore])
+    )
+
+    if options[:since] != nil and options[:window] != nil do
+      raise ArgumentError, "Mtrace.leaks/1 takes :window or :since, not both"
+    end
+
     progress = Keyword.get_lazy(options, :progress, &Watch.terminal?/0)
 
     with {:ok, looks} <- looks(options, progress, look) do
@@ -104,10 +110,20 @@ defmodule Mtrace.Leaks do
     count = fn verdict -> Enum.count(leaks, &(&1.verdict == verdict)) end
 
     case {count.(:leak), count.(:growing)} do
-      {0, 0} -> "Nothing leaks: no site grew steadily in #{seconds(ms)} s."
-      {0, n} -> "No leak is certain after #{seconds(ms)} s; #{sites(n)} growing."
-      {n, 0} -> "After #{seconds(ms)} s: #{sites(n)} leaking."
-      {n, m} -> "After #{seconds(ms)} s: #{sites(n)} leaking, #{m} more growing."
+      _ when leaks == [] ->
+        "No site is recorded, or none passes the filter: nothing was judged."
+
+      {0, 0} ->
+        "Nothing leaks: no site grew steadily in #{seconds(ms)} s."
+
+      {0, n} ->
+        "No leak is certain after #{seconds(ms)} s; #{sites(n)} growing."
+
+      {n, 0} ->
+        "After #{seconds(ms)} s: #{sites(n)} leaking."
+
+      {n, m} ->
+        "After #{seconds(ms)} s: #{sites(n)} leaking, #{m} more growing."
     end
   end
 

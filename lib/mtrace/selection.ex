@@ -2,19 +2,23 @@ defmodule Mtrace.Selection do
   # Sites of a snapshot: picked, summed up, sorted.
   @moduledoc false
 
-  alias Mtrace.{Estimate, Group, Options, Pattern, Site, Snapshot}
+  alias Mtrace.{Culprit, Estimate, Group, Options, Pattern, Site, Snapshot}
 
   @by [:stack, :function, :library, :app, :caller, :pid, :thread, :allocator]
   @sort ~w(live_bytes live allocated_bytes allocated freed_bytes freed peak_bytes oldest_ms median_ms
            youngest_ms recorded)a
+  @allocators ~w(malloc enif binary resource env driver)a
+  @kinds ~w(normal dirty_cpu dirty_io async other)a
   @filters ~w(function library app caller allocator pid thread min_age_ms max_age_ms)a
 
+  @names Enum.map_join(@filters, ", ", &inspect/1)
+
   @options [
-    by: &__MODULE__.by?/1,
-    sort: &__MODULE__.sort?/1,
-    top: &__MODULE__.top?/1,
-    filter: &__MODULE__.filter?/1,
-    ignore: &__MODULE__.ignore?/1
+    by: {&__MODULE__.by?/1, "one of #{Enum.map_join(@by, ", ", &inspect/1)}"},
+    sort: {&__MODULE__.sort?/1, "one of #{Enum.map_join(@sort, ", ", &inspect/1)}"},
+    top: {&__MODULE__.top?/1, "a whole number from 1, or :all"},
+    filter: {&__MODULE__.filter?/1, "a keyword list of #{@names}, or a function of a site"},
+    ignore: {&__MODULE__.ignore?/1, "a pattern, a list of patterns, or {:file, path}"}
   ]
 
   def by?(by), do: by in @by
@@ -88,39 +92,89 @@ defmodule Mtrace.Selection do
 
   defp forget_totals(site), do: Map.merge(site, Map.new(@totals, &{&1, nil}))
 
-  defp condition({:function, p}), do: {:site, culprit(p, &(&1 && &1.symbol))}
-  defp condition({:library, p}), do: {:site, culprit(p, &(&1 && &1.library))}
-  defp condition({:app, app}), do: {:site, &match_app?(&1.culprit, app)}
-  defp condition({:caller, caller}), do: {:site, &match_caller?(&1.caller, caller)}
-  defp condition({:allocator, allocator}), do: {:site, &(&1.allocator == allocator)}
-  defp condition({:pid, pid}), do: {:chunk, &same_pid?(&1.pid, pid)}
+  defp condition({:function, p}), do: {:site, named(p, &(&1 && &1.symbol))}
+  defp condition({:library, p}), do: {:site, named(p, &(&1 && &1.library))}
 
-  defp condition({:thread, thread}),
-    do: {:chunk, &(thread in [&1.thread.id, &1.thread.name, &1.thread.kind])}
+  defp condition({:app, app}) when is_atom(app) or is_binary(app),
+    do: {:site, &match_app?(&1.culprit, app)}
+
+  defp condition({:caller, caller} = condition) do
+    wanted = mfa(caller) || wrong(condition, "a {module, function, arity}, a module, or nil")
+    {:site, &match_caller?(&1.caller, wanted)}
+  end
+
+  defp condition({:allocator, allocator}) when allocator in @allocators,
+    do: {:site, &(&1.allocator == allocator)}
+
+  defp condition({:pid, nil}), do: {:chunk, &is_nil(&1.pid)}
+
+  defp condition({:pid, pid}) when is_pid(pid) or is_binary(pid),
+    do: {:chunk, &same_pid?(&1.pid, pid)}
+
+  defp condition({:pid, name} = condition) when is_atom(name) do
+    case Process.whereis(name) do
+      pid when is_pid(pid) -> condition({:pid, pid})
+      _ -> wrong(condition, "a pid, or the name of a process that is registered")
+    end
+  end
+
+  defp condition({:thread, thread})
+       when is_integer(thread) or is_binary(thread) or thread in @kinds,
+       do: {:chunk, &(thread in [&1.thread.id, &1.thread.name, &1.thread.kind])}
 
   defp condition({:min_age_ms, ms}) when is_integer(ms), do: {:chunk, &(&1.age_ms >= ms)}
   defp condition({:max_age_ms, ms}) when is_integer(ms), do: {:chunk, &(&1.age_ms <= ms)}
 
-  defp condition({name, value}) do
-    raise ArgumentError, "filter: cannot use #{inspect(value)} as #{inspect(name)}"
+  defp condition({name, _} = condition) do
+    wrong(
+      condition,
+      case name do
+        :app -> "an application's name"
+        :allocator -> "one of #{Enum.map_join(@allocators, ", ", &inspect/1)}"
+        :pid -> "a pid, or the name of a process that is registered"
+        :thread -> "a number, a name, or one of #{Enum.map_join(@kinds, ", ", &inspect/1)}"
+        _ -> "milliseconds"
+      end
+    )
   end
 
-  defp culprit(patterns, of) do
+  defp wrong({name, value}, takes) do
+    raise ArgumentError,
+          "filter: takes as #{inspect(name)} #{takes}, got: #{Options.shown(value)}"
+  end
+
+  # The names that are shown of a site: its culprit's, or those of what is behind the hook.
+  defp named(patterns, of) do
     patterns = Pattern.compile!(patterns)
-    &Pattern.match?(patterns, of.(&1.culprit))
+    &Pattern.match?(patterns, of.(shown(&1)))
   end
 
   # Applications, modules and pids of a snapshot from elsewhere may be texts.
-  defp match_app?(%{app: {name, _}}, app), do: same?(name, app)
+  defp match_app?(%{app: {name, _}}, app), do: to_string(name) == to_string(app)
   defp match_app?(_, app), do: app == nil
 
-  defp match_caller?({m, f, a}, {m2, f2, a2}),
+  # {:caller, what to compare with}: any of the parts may be :_.
+  defp mfa(nil), do: {:is, nil}
+  defp mfa(:thread), do: {:is, :thread}
+  defp mfa({kind, {_, _}} = caller) when kind in [:load, :destructor], do: {:is, caller}
+  defp mfa({m, f}) when is_atom(m) and is_atom(f), do: {:mfa, {m, f, :_}}
+
+  defp mfa({m, f, a} = mfa) when is_atom(m) and is_atom(f) and (is_integer(a) or a == :_),
+    do: {:mfa, mfa}
+
+  defp mfa(f) when is_function(f) do
+    info = Function.info(f)
+    if info[:type] == :external, do: {:mfa, {info[:module], info[:name], info[:arity]}}
+  end
+
+  defp mfa(module) when is_atom(module), do: {:mfa, {module, :_, :_}}
+  defp mfa(_), do: nil
+
+  defp match_caller?({m, f, a}, {:mfa, {m2, f2, a2}}),
     do: same?(m, m2) and same?(f, f2) and same?(a, a2)
 
-  defp match_caller?({m, _, _}, module) when is_atom(module) and module != nil,
-    do: same?(m, module)
-
-  defp match_caller?(caller, wanted), do: caller == wanted
+  defp match_caller?(caller, {:is, wanted}), do: caller == wanted
+  defp match_caller?(_, _), do: false
 
   defp same?(_, :_), do: true
   defp same?(x, x), do: true
@@ -149,8 +203,8 @@ defmodule Mtrace.Selection do
   defp group(picked, by) when by in [:pid, :thread] do
     picked
     |> Enum.flat_map(fn {site, chunks} -> Enum.map(chunks, &{Map.fetch!(&1, by), site, &1}) end)
-    |> Enum.group_by(&elem(&1, 0))
-    |> Enum.map(fn {key, members} ->
+    |> Enum.group_by(&one(elem(&1, 0)))
+    |> Enum.map(fn {_, [{key, _, _} | _] = members} ->
       sites = members |> Enum.map(&elem(&1, 1)) |> Enum.uniq_by(& &1.id)
       chunks = Enum.map(members, &elem(&1, 2))
       group(by, key, most(chunks, sites), length(sites), chunks)
@@ -167,6 +221,10 @@ defmodule Mtrace.Selection do
       by |> group(key, largest, length(sites), chunks) |> Map.merge(totals(sites))
     end)
   end
+
+  # A thread is one, whether or not it was known to be a scheduler when it allocated.
+  defp one(%{id: id}), do: id
+  defp one(pid), do: pid
 
   defp group(by, key, site, sites, chunks) do
     group = %Group{by: by, key: key, culprit: site.culprit, sites: sites}
@@ -202,12 +260,14 @@ defmodule Mtrace.Selection do
   defp root(errors), do: errors |> Enum.map(&(&1 * &1)) |> Enum.sum() |> Estimate.error()
 
   @doc "What sites are grouped by; see `Mtrace.Group`."
-  def key(:function, %{culprit: nil}), do: nil
-  def key(:function, %{culprit: c}), do: {c.library && Path.basename(c.library), c.symbol}
-  def key(:library, %{culprit: culprit}), do: culprit && culprit.library
+  def key(:function, site), do: with(%{} = f <- shown(site), do: {file(f.library), f.symbol})
+  def key(:library, site), do: with(%{} = f <- shown(site), do: f.library)
   def key(:app, %{culprit: culprit}), do: culprit && culprit.app
   def key(:caller, site), do: site.caller
   def key(:allocator, site), do: site.allocator
+
+  defp shown(site), do: site.culprit || Culprit.headline(site.stack)
+  defp file(library), do: library && Path.basename(library)
 
   defp sort(rows, field) do
     Enum.sort_by(rows, &{-(Map.fetch!(&1, field) || 0), -&1.live_bytes})

@@ -16,8 +16,8 @@ defmodule Mtrace.Site do
       found no place is missing, and `Mtrace.status/0` says so)
     * `allocated`, `allocated_bytes` - since tracing began or the last `Mtrace.reset/0`, with
       `allocated_error`, `allocated_bytes_error`
-    * `freed`, `freed_bytes` - what of it is not allocated any more: `allocated` less `live`, at least
-      0. The two are estimated from different chunks (all that were drawn, and those that are in the
+    * `freed`, `freed_bytes` - what of it is not allocated any more: `allocated` less `live`, and
+      never negative. The two are estimated from different chunks (all that were drawn, and those that are in the
       table), so `live` may come out as the larger by chance, and the errors of both add up
     * `peak_bytes` - the highest estimate of `live_bytes` so far; a maximum of estimates, hence rather
       too high

@@ -60,9 +60,17 @@ defmodule Mtrace.Snapshot do
       :ok
   """
   @spec save(t, Path.t() | :iodata) :: :ok | {:ok, iodata} | {:error, File.posix()}
+  def save(snapshot, path)
+
   def save(%__MODULE__{} = snapshot, path) do
     path = Mtrace.Output.path!(path, "Snapshot.save/2")
     Mtrace.Output.write(path, Mtrace.Snapshot.File.encode(snapshot))
+  end
+
+  def save(other, _path) do
+    raise ArgumentError,
+          "Mtrace.Snapshot.save/2 takes a snapshot and the name of a file, got as the first: " <>
+            Mtrace.Options.shown(other)
   end
 
   @doc """
@@ -91,9 +99,17 @@ defmodule Mtrace.Snapshot do
 
   defimpl Inspect do
     def inspect(snapshot, _options) do
-      "#Mtrace.Snapshot<#{snapshot.node}, #{snapshot.taken_at}, " <>
-        "#{length(snapshot.chunks)} chunks from #{length(snapshot.sites)} stacks, " <>
-        "interval #{snapshot.coverage[:interval]}>"
+      density =
+        case snapshot.coverage[:interval] do
+          0 -> "everything drawn"
+          interval when is_integer(interval) -> "one draw in #{Mtrace.Size.format(interval)}"
+          _ -> "an unknown interval"
+        end
+
+      Mtrace.Frame.wrap(
+        "#Mtrace.Snapshot<#{snapshot.node}, #{DateTime.truncate(snapshot.taken_at, :second)}, " <>
+          "#{length(snapshot.chunks)} chunks from #{length(snapshot.sites)} stacks, #{density}>"
+      )
     end
   end
 end

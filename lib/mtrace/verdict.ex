@@ -181,13 +181,21 @@ defmodule Mtrace.Verdict do
   defp default([], default), do: default
   defp default(sums, _default), do: sums
 
-  # Chunks, bytes, and the variance of these that thinning brings: w'(w' - w)x².
+  # Chunks, bytes, and the variance of these that thinning brings: w²x²(1/r - 1), where r is the share of
+  # those that it left, 1/2 if that cannot be told.
   defp lost(row, next) do
     stayed = for {id, {size, was}} <- row, now = next[id], do: {size, was, elem(now, 1)}
-    variance = for {size, was, now} <- stayed, do: now * max(now - was, 0) * size * size
     now = for {size, _, w} <- stayed, do: {size, w}
+    was = for {size, w, _} <- stayed, do: {size, w}
     before = Map.values(row)
-    [count(before) - count(now), bytes(before) - bytes(now), Enum.sum(variance)]
+    left = if was == [], do: 0.5, else: min(count(was) / count(now), 1.0)
+    squares = for {size, w} <- before, do: w * w * size * size
+
+    [
+      count(before) - count(now),
+      bytes(before) - bytes(now),
+      Enum.sum(squares) * (1 / left - 1)
+    ]
   end
 
   defp verdict(stays, growth, path) do

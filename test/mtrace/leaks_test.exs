@@ -157,7 +157,8 @@ defmodule Mtrace.LeaksTest do
     assert_raise ArgumentError, ~r/order/, fn -> Mtrace.leaks(since: b, until: a) end
     assert_raise ArgumentError, ~r/order/, fn -> Mtrace.leaks(since: [a, a], until: b) end
     assert_raise ArgumentError, ~r/since/, fn -> Mtrace.leaks(until: b) end
-    assert_raise ArgumentError, ~r/window/, fn -> Mtrace.leaks(window: 1) end
+    assert_raise ArgumentError, ~r/milliseconds from 100/, fn -> Mtrace.leaks(window: 1) end
+    assert_raise ArgumentError, ~r/not both/, fn -> Mtrace.leaks(window: 100, since: a) end
     assert_raise ArgumentError, ~r/since/, fn -> Mtrace.leaks(since: []) end
     later = put_in(b.coverage.resets, 1)
     assert Mtrace.leaks(since: a, until: later) == {:error, :reset}
@@ -168,6 +169,7 @@ defmodule Mtrace.LeaksTest do
     assert say.([:steady]) == "Nothing leaks: no site grew steadily in 30 s."
     assert say.([:leak]) == "After 30 s: 1 site is leaking."
     assert say.([:leak, :leak, :growing]) == "After 30 s: 2 sites are leaking, 1 more growing."
+    assert say.([]) =~ "nothing was judged"
     assert say.([:growing]) == "No leak is certain after 30 s; 1 site is growing."
   end
 

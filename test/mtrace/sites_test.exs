@@ -48,6 +48,31 @@ defmodule Mtrace.SitesTest do
     assert [%{key: %{id: 7}, live: 8}] = Mtrace.sites(example(), by: :thread)
   end
 
+  test "where nobody is to blame, groups are named as the sites are" do
+    emulator = [
+      %Mtrace.Frame{
+        address: 1,
+        library: "/opt/mtrace.so",
+        symbol: "malloc",
+        app: {:mtrace, "1"}
+      },
+      frame("erts_alloc", library: "/opt/beam.smp", app: nil)
+    ]
+
+    s = snapshot([chunk("x", 1, 1, stack: emulator, caller: nil)], 2)
+    assert [%{key: {"beam.smp", "erts_alloc"}}] = Mtrace.sites(s, by: :function)
+    assert [%{key: "/opt/beam.smp"}] = Mtrace.sites(s, by: :library)
+    assert [%{key: nil} = group] = Mtrace.sites(s, by: :app)
+    assert inspect(group) =~ "the emulator and C's libraries: 100 B"
+    assert [_] = Mtrace.sites(s, filter: [function: "erts_alloc"])
+  end
+
+  test "a thread is one, whatever it was when it allocated" do
+    other = %{id: 7, name: "1_scheduler", kind: :other}
+    s = snapshot([chunk("x", 1, 1), chunk("x", 2, 1, thread: other)], 2)
+    assert [%{live: 2}] = Mtrace.sites(s, by: :thread)
+  end
+
   test "by process only what is live is known" do
     assert [none, one, two] =
              Mtrace.sites(example(), by: :pid) |> Enum.sort_by(&inspect(&1.key), :desc)
@@ -77,6 +102,9 @@ defmodule Mtrace.SitesTest do
     assert count.(caller: {:shop_nif, :read, 2}) == [1]
     assert count.(caller: :shop_nif) == [3, 1]
     assert count.(caller: :thread) == [1]
+    assert count.(caller: {:shop_nif, :read}) == [1]
+    assert count.(caller: Function.capture(:shop_nif, :read, 2)) == [1]
+    assert count.(app: "shop") == [3, 1]
     assert count.(function: "^par*e$") == [3]
     assert count.(function: "ar") == [3]
     assert count.(library: ~r/pay\.so$/) == [1]
@@ -131,6 +159,11 @@ defmodule Mtrace.SitesTest do
           {[filter: 7], "filter"},
           {[filter: [min_age_ms: "old"]], "min_age_ms"},
           {[filter: [function: 7]], "pattern"},
+          {[filter: [allocator: :mallok]], ":malloc"},
+          {[filter: [thread: :scheduler]], ":dirty_cpu"},
+          {[filter: [pid: :no_such_process]], "registered"},
+          {[filter: [caller: "shop"]], "module"},
+          {[filter: [caller: {:shop_nif, :read, :all}]], "module"},
           {[ignore: 7], "ignore"},
           {[ignore: [7]], "pattern"},
           {[ignore: ""], "pattern"},

@@ -138,8 +138,11 @@ defmodule Mix.Tasks.Mtrace.Leaks do
     "for " <> (processes |> Enum.map_join(", ", &process/1) |> Frame.printable())
   end
 
+  # As the node itself prints it: the first number is that node's here.
+  defp there(pid), do: pid |> inspect() |> String.replace(~r/<\d+\./, "<0.")
+
   defp process(%{pid: pid} = process) do
-    pid = if is_pid(pid), do: inspect(pid), else: to_string(pid)
+    pid = if is_pid(pid), do: there(pid), else: to_string(pid)
     known = process[:registered_name] || process[:initial_call]
     if known, do: "#{pid} (#{known(known)})", else: pid
   end

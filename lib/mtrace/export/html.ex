@@ -138,11 +138,12 @@ defmodule Mtrace.Export.Html do
         :memory -> "as :memory an Mtrace.Memory"
         :title -> "as :title a string"
         :window -> "as :window milliseconds, from 100 to 86400000, or 0"
+        :since -> "what Mtrace.leaks(since: mark) returns as :leaks, not :since"
         key -> "the keys #{names()}, not #{inspect(key)}"
       end
 
-    raise ArgumentError,
-          "Mtrace.report/2 takes #{takes}, got: #{inspect(value, limit: 5, printable_limit: 60)}"
+    got = if key in @options, do: ", got: #{Mtrace.Options.shown(value)}", else: ""
+    raise ArgumentError, "Mtrace.report/2 takes #{takes}#{got}"
   end
 
   defp names, do: Enum.map_join(@options, ", ", &inspect/1)

@@ -45,13 +45,13 @@ defmodule Mtrace.Corpus.Workload do
   def all, do: Lost.all() ++ Among.all() ++ Kept.all() ++ Turnover.all()
 
   @doc "A whole number in the range."
-  def pick(first..last), do: first + :rand.uniform(last - first + 1) - 1
+  def pick(%Range{first: first, last: last}), do: first + :rand.uniform(last - first + 1) - 1
 
   @doc "A number of steps with this mean, at least 1, as times between independent events are."
   def exponential(mean), do: max(1, round(-mean * :math.log(:rand.uniform_real())))
 
   @doc "A size in the range, small ones more often: each power of two as often as the next."
-  def size(first..last) do
+  def size(%Range{first: first, last: last}) do
     round(first * :math.pow(last / first, :rand.uniform_real()))
   end
 
