@@ -147,6 +147,7 @@ defmodule Mtrace.MixProject do
       elixir: "~> 1.14",
       compilers: [:mtrace_core] ++ Mix.compilers(),
       elixirc_paths: elixirc_paths(Mix.env()),
+      test_ignore_filters: [~r"^test/(corpus|support)/"],
       description: "Finds native memory leaks in a running BEAM",
       package: package(),
       docs: docs(),

@@ -62,7 +62,7 @@ static int parse(mt_jit *jit, const char *text, size_t n) {
     for (uint32_t i = 0; result == 0 && i < jit->n; i++) {
         assert_true(jit->range[i].lo < jit->range[i].hi);
         assert_true(i == 0 || jit->range[i - 1].hi <= jit->range[i].lo);
-        assert_in_range((uintptr_t)jit->range[i].name, (uintptr_t)copy, (uintptr_t)copy + n);
+        unit_in_range((uintptr_t)jit->range[i].name, (uintptr_t)copy, (uintptr_t)copy + n);
         assert_true(jit->range[i].name + strlen(jit->range[i].name) <= copy + n);
     }
     free(copy);

@@ -1,4 +1,5 @@
 # Compiles the modules of the corpus. They are no part of the package, and load a NIF that
 # test/corpus/Makefile builds.
-{:ok, _modules, _warnings} =
-  [__DIR__, "lib/*.ex"] |> Path.join() |> Path.wildcard() |> Kernel.ParallelCompiler.compile()
+files = [__DIR__, "lib/*.ex"] |> Path.join() |> Path.wildcard()
+
+{:ok, _modules, _warnings} = Kernel.ParallelCompiler.compile(files, return_diagnostics: true)

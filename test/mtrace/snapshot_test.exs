@@ -103,8 +103,11 @@ defmodule Mtrace.SnapshotTest do
 
     for _ <- 1..2000 do
       at = :rand.uniform(byte_size(whole)) - 1
-      <<before::binary-size(at), byte, rest::binary>> = whole
-      other = rem(byte + :rand.uniform(255), 256)
+
+      {before, rest} =
+        {binary_part(whole, 0, at), binary_part(whole, at + 1, byte_size(whole) - at - 1)}
+
+      other = rem(:binary.at(whole, at) + :rand.uniform(255), 256)
       assert {:error, _} = Snapshot.from_binary(<<before::binary, other, rest::binary>>)
     end
   end
