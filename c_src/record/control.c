@@ -97,8 +97,8 @@ void mt_tracer_reset(void) {
 void mt_tracer_sharpen(void) {
     if (mt_chunks_crowded(&tracer->chunks)) return;
     uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    mt_sampler_lower(&tracer->sampler, mt_chunks_taken(&tracer->chunks) < slots / 2 ? 16 : 4);
-    take_slices();
+    uint32_t by = mt_chunks_taken(&tracer->chunks) < slots / 2 ? 16 : 4;
+    if (mt_sampler_lower(&tracer->sampler, by)) take_slices();
 }
 
 void mt_tracer_watch(void) {

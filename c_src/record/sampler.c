@@ -111,13 +111,15 @@ void mt_sampler_halve(mt_sampler *s, uint64_t now_ns) {
 }
 
 /* A new epoch, too: a credit that is taken away must not look like one that was used up. */
-void mt_sampler_lower(mt_sampler *s, uint64_t by) {
+bool mt_sampler_lower(mt_sampler *s, uint64_t by) {
     uint64_t from = atomic_load_explicit(&s->interval, memory_order_relaxed);
     uint64_t to = from / by < MT_COST_BASE ? 0 : from / by;
-    if (from == to || atomic_load_explicit(&s->fixed, memory_order_relaxed)) return;
-    if (atomic_compare_exchange_strong_explicit(&s->interval, &from, to, memory_order_relaxed,
-                                                memory_order_relaxed))
-        atomic_fetch_add(&s->epoch, 1);
+    if (from == to || atomic_load_explicit(&s->fixed, memory_order_relaxed)) return false;
+    if (!atomic_compare_exchange_strong_explicit(&s->interval, &from, to, memory_order_relaxed,
+                                                 memory_order_relaxed))
+        return false;
+    atomic_fetch_add(&s->epoch, 1);
+    return true;
 }
 
 /* What the account lacks may come out of the burst that a start and a reset allow. */

@@ -98,9 +98,11 @@ bool mt_sampler_charge(mt_sampler *sampler, mt_credit *credit, uint64_t begin_ns
 /* Halves the interval, unless that was done a moment ago by another thread, or it is fixed. */
 void mt_sampler_halve(mt_sampler *sampler, uint64_t now_ns);
 
-/* Divides the interval by `by`; below MT_COST_BASE it becomes 0. A new epoch, without burst:
- * the caller takes the slices away. Where a thread is busy it soon doubles again. */
-void mt_sampler_lower(mt_sampler *sampler, uint64_t by);
+/* Divides the interval by `by`; below MT_COST_BASE it becomes 0. True: a new epoch, without
+ * burst, and the caller takes the slices away. False: the interval is as it was, or fixed, and
+ * the slices must stay: one that is taken away in the same epoch looks like one that was used
+ * up. Where a thread is busy it soon doubles again. */
+bool mt_sampler_lower(mt_sampler *sampler, uint64_t by);
 
 /* Doubles the interval if it still is `from`; false if it is not, or is fixed. */
 bool mt_sampler_double(mt_sampler *sampler, uint64_t from);

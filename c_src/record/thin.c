@@ -108,7 +108,8 @@ void mt_thin_make_room(mt_thread *block) {
 bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
     uint32_t level = mt_sites_level(&tracer->sites, site);
     if (level == 0 || fixed()) return true;
-    if (mt_sites_references(&tracer->sites, site) < share() / FEW)
+    /* Beside this one: in a small table a quarter of a share is less than a chunk. */
+    if (mt_sites_references(&tracer->sites, site) - 1 <= share() / FEW)
         mt_sites_set_level(&tracer->sites, site, level - 1);
     mt_real_environment saved = mt_real_enter();
     double r = of_level(level);

@@ -334,6 +334,56 @@ static void a_late_small_leak_is_in_the_table_soon(void **state) {
     assert_true(covered >= RUNS * 9 / 10);
 }
 
+/* Somebody who watches has the sampler drawn anew each second. At a fixed interval nothing was
+ * to change, but slices were taken away, and the next allocation of each thread counted as
+ * drawn. */
+static void watching_draws_no_chunks_of_its_own_at_a_fixed_interval(void **state) {
+    (void)state;
+    double mean = 0;
+    mt_tracer_configure(65536, 0, 32, 8);
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        begin(seed + 7000, 1, false);
+        sim.thread[0] = mt_thread_mine();
+        for (int i = 0; i < 20000; i++) {
+            allocate(SMALL_LEAK, 100);
+            if (i % 500 == 0) mt_tracer_sharpen();
+        }
+        report r[SITES];
+        read_report(r);
+        mean += r[SMALL_LEAK].estimate[0] / SEEDS;
+    }
+    mt_tracer_configure(MT_ADAPTIVE, 0, 32, 8);
+    printf("   watched, fixed interval: live %+.2f %%\n", 100 * (mean / 20000 - 1));
+    assert_true(fabs(mean / 20000 - 1) < 0.02);
+}
+
+/* A quarter of a share is no whole chunk there: a site that had gone up never came down again,
+ * and what it leaked later was not seen. */
+static void a_site_that_shrank_is_seen_again_in_a_table_of_any_size(void **state) {
+    (void)state;
+    enum { RUNS = 100, MOST = 60000 };
+    static block former[MOST];
+    for (uint32_t slots = 16; slots <= 1024; slots *= 4) {
+        mt_options options = {.depth = 32, .slots = slots, .interval = MT_ADAPTIVE};
+        assert_int_equal(mt_tracer_start(&options), 0);
+        double mean = 0;
+        int seen = 0;
+        for (uint64_t seed = 1; seed <= RUNS; seed++) {
+            begin(seed + 8000, 1, false);
+            for (int i = 0; i < MOST; i++) former[i] = allocate(SMALL_LEAK, 100);
+            for (int i = 0; i < MOST; i++) release(former[i]);
+            for (int i = 0; i < 500; i++) allocate(SMALL_LEAK, 100);
+            report r[SITES];
+            read_report(r);
+            mean += r[SMALL_LEAK].estimate[0] / RUNS;
+            seen += r[SMALL_LEAK].estimate[0] > 0;
+        }
+        printf("   %4u slots, after a peak: seen in %d of %d runs, live %+.1f %%\n", slots,
+               seen, RUNS, 100 * (mean / 500 - 1));
+        assert_true(seen >= RUNS * 95 / 100);
+    }
+}
+
 static int start(void **state) {
     (void)state;
     mt_options options = {.depth = 32, .slots = 4096, .interval = MT_ADAPTIVE, .budget_ppm = 0};
@@ -349,6 +399,8 @@ int main(void) {
         cmocka_unit_test(a_site_that_reuses_one_address_is_estimated_right),
         cmocka_unit_test(a_burst_of_chunks_side_by_side_is_not_overestimated),
         cmocka_unit_test(a_late_small_leak_is_in_the_table_soon),
+        cmocka_unit_test(watching_draws_no_chunks_of_its_own_at_a_fixed_interval),
+        cmocka_unit_test(a_site_that_shrank_is_seen_again_in_a_table_of_any_size),
     };
     return cmocka_run_group_tests_name("estimator", tests, start, NULL);
 }
