@@ -82,8 +82,8 @@ defmodule Mtrace.Snapshot do
     * `{:version, n}` - it was written by a later version of Mtrace, whose files are different
     * `:damaged` - it is not whole, or not as it was written
 
-  Whatever the file holds, no atom is made and no code is run, and it takes no more memory than
-  the content that it announces, at most 1 GiB.
+  Whatever the file holds, no atom is made and no code is run; its content takes no more memory than
+  it announces, at most 1 GiB, and the terms that it stands for no more than 1 GiB.
 
       iex> {:ok, snapshot} = Mtrace.Snapshot.load("/tmp/shop.mtrace")
       iex> Mtrace.sites(snapshot, by: :app)
@@ -98,7 +98,9 @@ defmodule Mtrace.Snapshot do
   def from_binary(content) when is_binary(content), do: Mtrace.Snapshot.File.decode(content)
 
   defimpl Inspect do
-    def inspect(snapshot, _options) do
+    def inspect(snapshot, options), do: Mtrace.Shown.as(snapshot, options, &text/1)
+
+    defp text(snapshot) do
       density =
         case snapshot.coverage[:interval] do
           0 -> "everything drawn"
@@ -107,7 +109,8 @@ defmodule Mtrace.Snapshot do
         end
 
       Mtrace.Frame.wrap(
-        "#Mtrace.Snapshot<#{snapshot.node}, #{DateTime.truncate(snapshot.taken_at, :second)}, " <>
+        "#Mtrace.Snapshot<#{Mtrace.Frame.printable("#{snapshot.node}")}, " <>
+          "#{DateTime.truncate(snapshot.taken_at, :second)}, " <>
           "#{length(snapshot.chunks)} chunks from #{length(snapshot.sites)} stacks, #{density}>"
       )
     end

@@ -143,6 +143,36 @@ defmodule Mtrace.SnapshotTest do
              {:error, :damaged}
   end
 
+  test "a small file whose terms would take gigabytes ended the node" do
+    n = 70_000_000
+    file = forged(nil, content: <<131, 108, n::32, :binary.copy(<<106>>, n + 1)::binary>>)
+    assert byte_size(file) < 100_000
+    most = %{size: 50_000_000, kill: true, error_logger: false}
+    read = fn -> exit(Snapshot.from_binary(file)) end
+    {_, monitor} = :erlang.spawn_opt(read, [:monitor, max_heap_size: most])
+    assert_receive {:DOWN, ^monitor, _, _, {:error, :damaged}}, 60_000
+  end
+
+  test "what a file's terms take is known before they are made" do
+    for term <- [content(example()), {1, [2.5, <<0::800>>], 1 <<< 80, [1, 2], nil}] do
+      words = :erts_debug.flat_size(term)
+      binary = :erlang.term_to_binary(term)
+      refute Snapshot.Weight.fits?(binary, div(words, 2))
+      assert Snapshot.Weight.fits?(binary, 3 * words + 100)
+    end
+  end
+
+  test "a line of memory has a number of bytes that can be shown" do
+    line = ["native", "native", 1 <<< 2000, "somewhere", []]
+    memory = [1, [line], "native", "sentence", "advice", [], nil, nil, 0]
+    term = content(example()) |> Tuple.to_list() |> List.replace_at(-1, memory)
+    assert Snapshot.from_binary(forged(List.to_tuple(term))) == {:error, :damaged}
+    small = put_in(memory, [Access.at(1), Access.at(0), Access.at(2)], -5)
+    term = List.replace_at(term, -1, small)
+    assert {:ok, s} = Snapshot.from_binary(forged(List.to_tuple(term)))
+    assert inspect(s.memory.lines, safe: false) =~ "-5 B"
+  end
+
   test "a term of any other shape is a damaged file" do
     seed = System.unique_integer([:positive])
     IO.puts("seed #{seed}")

@@ -4,12 +4,14 @@ defmodule Mtrace.Snapshot.Reader do
   @moduledoc false
 
   alias Mtrace.{Chunk, Culprit, Frame, Memory, Site, Snapshot}
+  alias Mtrace.Snapshot.Weight
 
   {magic, version} = Snapshot.File.magic()
   @magic magic
   @version version
   @numbers Snapshot.File.numbers()
   @most_bytes 1_073_741_824
+  @most_words div(@most_bytes, 8)
 
   @allocators ~w(malloc enif binary resource env driver)a
   @kinds ~w(normal dirty_cpu dirty_io async other)a
@@ -64,14 +66,13 @@ defmodule Mtrace.Snapshot.Reader do
     end
   end
 
-  # Tag 80 would be a compressed term, of whatever size.
-  defp term_of(<<131, tag, _::binary>> = content) when tag != 80 do
-    {:ok, :erlang.binary_to_term(content, [:safe])}
+  defp term_of(content) do
+    if Weight.fits?(content, @most_words),
+      do: {:ok, :erlang.binary_to_term(content, [:safe])},
+      else: :error
   rescue
     ArgumentError -> :error
   end
-
-  defp term_of(_), do: :error
 
   defp snapshot(term) do
     {:ok, read(term)}
@@ -204,7 +205,8 @@ defmodule Mtrace.Snapshot.Reader do
     }
   end
 
-  defp read_line([kind, name, bytes, source, lines]) when is_integer(bytes) do
+  defp read_line([kind, name, bytes, source, lines])
+       when is_integer(bytes) and abs(bytes) < 0x10000000000000000 do
     %Memory.Line{
       kind: name(kind),
       name: text_of(name),
