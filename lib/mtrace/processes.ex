@@ -10,16 +10,17 @@ defmodule Mtrace.Processes do
   #{@patience_ms} ms are left out.
   """
   def describe(pids) do
-    parent = self()
-    tag = make_ref()
+    # An alias: a helper that is killed a moment too late sends to nobody.
+    tag = :erlang.alias()
 
     helpers =
       for pid <- Enum.uniq(pids), pid != nil do
-        spawn(fn -> send(parent, {tag, pid, info(pid)}) end)
+        spawn(fn -> send(tag, {tag, pid, info(pid)}) end)
       end
 
     deadline = System.monotonic_time(:millisecond) + @patience_ms
     known = collect(tag, length(helpers), deadline, %{})
+    :erlang.unalias(tag)
     Enum.each(helpers, &Process.exit(&1, :kill))
     flush(tag)
     known

@@ -17,6 +17,15 @@ defmodule Mtrace.DefectsTest do
 
   defp behind(allocator), do: [{:preload, [object(), allocator]} | @large]
 
+  test "what a busy node answered too late lay in the caller's mailbox" do
+    busy = for _ <- 1..3, do: spawn_link(fn -> Stream.run(Stream.cycle([1])) end)
+    pids = for _ <- 1..300, do: spawn_link(fn -> Process.sleep(:infinity) end)
+    for _ <- 1..2000, do: Mtrace.Memory.Emulator.ask(Enum.random(0..5))
+    for _ <- 1..20, do: Mtrace.Processes.describe(pids)
+    Enum.each(busy ++ pids, &{Process.unlink(&1), Process.exit(&1, :kill)})
+    refute_receive _, 200
+  end
+
   test "a cell locked by another thread at fork hung the child" do
     well("fork")
   end

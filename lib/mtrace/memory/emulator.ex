@@ -26,13 +26,12 @@ defmodule Mtrace.Memory.Emulator do
   """
   @spec ask(timeout) :: {:ok, t} | {:error, :busy}
   def ask(patience \\ @patience_ms) do
-    parent = self()
-    tag = make_ref()
-    {pid, monitor} = spawn_monitor(fn -> send(parent, {tag, figures()}) end)
+    {pid, monitor} = spawn_monitor(fn -> exit({:figures, figures()}) end)
 
+    # The answer comes by the monitor: what comes too late for it never reaches the caller.
     answer =
       receive do
-        {^tag, figures} -> {:ok, figures}
+        {:DOWN, ^monitor, :process, _, {:figures, figures}} -> {:ok, figures}
         {:DOWN, ^monitor, :process, _, _} -> {:error, :busy}
       after
         patience -> {:error, :busy}
@@ -40,16 +39,7 @@ defmodule Mtrace.Memory.Emulator do
 
     Process.demonitor(monitor, [:flush])
     Process.exit(pid, :kill)
-    flush(tag)
     answer
-  end
-
-  defp flush(tag) do
-    receive do
-      {^tag, _} -> :ok
-    after
-      0 -> :ok
-    end
   end
 
   defp figures do
