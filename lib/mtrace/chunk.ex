@@ -60,7 +60,9 @@ defmodule Mtrace.Chunk do
   ]
 
   defimpl Inspect do
-    def inspect(chunk, _options) do
+    def inspect(chunk, options), do: Mtrace.Shown.as(chunk, options, &text/1)
+
+    defp text(chunk) do
       where = Mtrace.Culprit.headline(chunk.stack)
 
       Mtrace.Frame.wrap(

@@ -96,6 +96,7 @@ defmodule Mtrace.Frame do
 
   defimpl Inspect do
     alias Mtrace.Frame
-    def inspect(frame, _options), do: Frame.wrap("#Mtrace.Frame<#{Frame.short(frame)}>")
+    def inspect(frame, options), do: Mtrace.Shown.as(frame, options, &text/1)
+    defp text(frame), do: Frame.wrap("#Mtrace.Frame<#{Frame.short(frame)}>")
   end
 end

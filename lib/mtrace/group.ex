@@ -106,7 +106,9 @@ defmodule Mtrace.Group do
   defimpl Inspect do
     alias Mtrace.{Frame, Group, Size}
 
-    def inspect(group, _options) do
+    def inspect(group, options), do: Mtrace.Shown.as(group, options, &text/1)
+
+    defp text(group) do
       error = if group.live_bytes_error > 0, do: " ± #{Size.format(group.live_bytes_error)}"
       key = group.by |> Group.describe(group.key) |> Frame.printable()
       chunks = if group.live == 1, do: "1 chunk", else: "#{group.live} chunks"

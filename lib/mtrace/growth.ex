@@ -152,7 +152,9 @@ defmodule Mtrace.Growth do
   defimpl Inspect do
     alias Mtrace.{Frame, Group, Size}
 
-    def inspect(growth, _options) do
+    def inspect(growth, options), do: Mtrace.Shown.as(growth, options, &text/1)
+
+    defp text(growth) do
       sign = if growth.growth_bytes < 0, do: "-", else: "+"
 
       error =

@@ -69,7 +69,9 @@ defmodule Mtrace.Leak do
   defimpl Inspect do
     alias Mtrace.{Culprit, Frame, Size}
 
-    def inspect(leak, _options) do
+    def inspect(leak, options), do: Mtrace.Shown.as(leak, options, &text/1)
+
+    defp text(leak) do
       where = Culprit.headline(leak.site.stack)
       error = if leak.bytes_per_minute_error > 0, do: " ± " <> size(leak.bytes_per_minute_error)
 

@@ -54,7 +54,9 @@ defmodule Mtrace.Memory do
   defimpl Inspect do
     import Inspect.Algebra
 
-    def inspect(memory, _options) do
+    def inspect(memory, options), do: Mtrace.Shown.as(memory, options, &text/1)
+
+    defp text(memory) do
       [
         "#Mtrace.Memory<#{Mtrace.Size.format(memory.rss_bytes)} resident, #{memory.verdict}, " <>
           "#{memory.taken_at |> DateTime.truncate(:second)}"
@@ -108,9 +110,12 @@ defmodule Mtrace.Memory.Line do
   defimpl Inspect do
     alias Mtrace.{Frame, Size}
 
-    def inspect(line, _options) do
+    def inspect(line, options), do: Mtrace.Shown.as(line, options, &text/1)
+
+    defp text(line) do
       sign = if line.bytes < 0, do: "-", else: ""
-      Frame.wrap("#Mtrace.Memory.Line<#{line.name}: #{sign}#{Size.format(abs(line.bytes))}>")
+      name = Frame.printable(line.name)
+      Frame.wrap("#Mtrace.Memory.Line<#{name}: #{sign}#{Size.format(abs(line.bytes))}>")
     end
   end
 end

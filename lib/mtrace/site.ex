@@ -78,7 +78,9 @@ defmodule Mtrace.Site do
   defimpl Inspect do
     alias Mtrace.{Culprit, Frame, Size}
 
-    def inspect(site, _options) do
+    def inspect(site, options), do: Mtrace.Shown.as(site, options, &text/1)
+
+    defp text(site) do
       where = Culprit.headline(site.stack)
       error = if site.live_bytes_error > 0, do: " ± #{Size.format(site.live_bytes_error)}"
 

@@ -2,7 +2,7 @@ defmodule Mtrace.Memory.Table do
   # A memory as lines of text that fit 80 columns.
   @moduledoc false
 
-  alias Mtrace.Size
+  alias Mtrace.{Frame, Size}
 
   @columns 78
   @name 54
@@ -25,7 +25,7 @@ defmodule Mtrace.Memory.Table do
   end
 
   defp row(line, rss, level) do
-    name = String.duplicate("  ", level) <> line.name
+    name = String.duplicate("  ", level) <> Frame.printable(line.name)
 
     String.pad_trailing(fit(name), @name) <>
       String.pad_leading(size(line.bytes), 13) <> String.pad_leading(share(line.bytes, rss), 8)
@@ -54,6 +54,7 @@ defmodule Mtrace.Memory.Table do
 
   defp paragraph(text) do
     text
+    |> Frame.printable()
     |> String.split(" ")
     |> Enum.reduce([], fn
       word, [line | lines] ->
