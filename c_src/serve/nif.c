@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -188,12 +189,8 @@ static bool number_or_nil(ErlNifEnv *env, term t, uint64_t low, uint64_t high,
 }
 
 /* The caller has checked the bounds; here they only protect. */
-static term configure_nif(ErlNifEnv *env, int argc, const term argv[]) {
-    term reason;
+static term configure(ErlNifEnv *env, const mt_core *core, const term argv[]) {
     mt_status status;
-    const mt_core *core = active_core(env, &reason);
-    if (argc != 4) return enif_make_badarg(env);
-    if (!core) return error(env, reason);
     core->status(&status);
     mt_options *o = &status.options;
     bool adaptive = enif_is_identical(argv[0], atom(env, "adaptive"));
@@ -206,6 +203,19 @@ static term configure_nif(ErlNifEnv *env, int argc, const term argv[]) {
     core->configure(o->interval, (uint32_t)o->budget_ppm, (uint32_t)o->depth,
                     (uint32_t)o->erlang_depth);
     return ok(env, atom(env, "ok"));
+}
+
+/* One at a time: what is not given is taken from what is there. */
+static term configure_nif(ErlNifEnv *env, int argc, const term argv[]) {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    term reason;
+    const mt_core *core = active_core(env, &reason);
+    if (argc != 4) return enif_make_badarg(env);
+    if (!core) return error(env, reason);
+    pthread_mutex_lock(&one);
+    term result = configure(env, core, argv);
+    pthread_mutex_unlock(&one);
+    return result;
 }
 
 static term attach_result(ErlNifEnv *env, mt_attach_result result) {

@@ -23,6 +23,20 @@ defmodule Mtrace.PreloadedTest do
     on_exit(fn -> Mtrace.configure(interval: :adaptive) end)
   end
 
+  test "of two who configured at once, one was not heard" do
+    on_exit(fn -> Mtrace.configure(depth: 32) end)
+
+    for _ <- 1..2000 do
+      Mtrace.configure(interval: 1024, depth: 20)
+
+      [[depth: 10], [interval: 4096]]
+      |> Enum.map(&Task.async(fn -> Mtrace.configure(&1) end))
+      |> Enum.each(&Task.await/1)
+
+      assert {:ok, %{depth: 10, fixed_interval: 4096, interval: 4096}} = Mtrace.Native.status()
+    end
+  end
+
   describe "olds/2" do
     for how <- Leaky.ways() do
       test "shows a leak by #{how} with the static function that made it" do
