@@ -325,6 +325,13 @@ defmodule Mtrace.AssertionsTest do
     assert message =~ "was not found out, because the table of recorded chunks was emptied"
   end
 
+  test "it waited forever where the process that keeps things in order was killed" do
+    kill = fn -> Mtrace.Assertions.Keeper |> Process.whereis() |> Process.exit(:kill) end
+    assert catch_exit(assert_no_native_leak(kill, warmup: 0)) == :killed
+    refute_received {:DOWN, _, _, _, _}
+    Mtrace.configure(interval: :adaptive, budget: 1)
+  end
+
   test "one inside of another is refused, not waited for" do
     assert_raise ArgumentError, ~r/one after the other/, fn ->
       assert_no_native_leak(fn -> assert_no_native_leak(&healthy/0) end)

@@ -54,6 +54,12 @@ defmodule Mtrace.WatchTest do
              Mtrace.leaks(since: mark, until: last, filter: [library: "leaky.so"])
   end
 
+  test "of two who looked first at once, each was told that his marks were of two runs" do
+    run = Mtrace.mark().run
+    :persistent_term.erase({Mtrace.Snapshot.Build, :run})
+    assert Mtrace.mark().run == run
+  end
+
   test "a reset by somebody else ends it" do
     watching = Task.async(fn -> Mtrace.leaks(window: 20_000) end)
     Process.sleep(300)

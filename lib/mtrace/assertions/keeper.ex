@@ -40,10 +40,13 @@ defmodule Mtrace.Assertions.Keeper do
 
   @doc "Returns when everything is as it was."
   def stop({pid, monitor}) do
+    # Where the keeper died, the first monitor has told already.
+    Process.demonitor(monitor, [:flush])
+    ended = Process.monitor(pid)
     send(pid, :stop)
 
     receive do
-      {:DOWN, ^monitor, :process, ^pid, _} -> :ok
+      {:DOWN, ^ended, :process, ^pid, _} -> :ok
     end
   end
 

@@ -69,11 +69,14 @@ defmodule Mtrace.Snapshot.Build do
 
   defp processes(chunks), do: chunks |> Enum.map(& &1.pid) |> Processes.describe()
 
-  # When this node was first asked. (By two at once, the later answer stands.)
+  # When this node was started. Kept, for time may be warped; computed, so that two who ask first at
+  # once find the same.
   defp run do
-    case :persistent_term.get({__MODULE__, :run}, nil) do
-      nil -> :persistent_term.put({__MODULE__, :run}, :os.system_time()) && run()
-      run -> run
+    with nil <- :persistent_term.get({__MODULE__, :run}, nil) do
+      started = :erlang.system_info(:start_time) + :erlang.time_offset()
+      run = System.convert_time_unit(started, :native, :nanosecond)
+      :persistent_term.put({__MODULE__, :run}, run)
+      run
     end
   end
 
