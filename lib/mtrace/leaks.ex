@@ -33,6 +33,8 @@ defmodule Mtrace.Leaks do
       raise ArgumentError, "Mtrace.leaks/1 takes :window or :since, not both"
     end
 
+    # What cannot be used is refused before the watch, not after an hour of it.
+    [] = Selection.pick(%Snapshot{sites: [], chunks: []}, options)
     progress = Keyword.get_lazy(options, :progress, &Watch.terminal?/0)
 
     with {:ok, looks} <- looks(options, progress, look) do

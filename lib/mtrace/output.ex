@@ -44,7 +44,7 @@ defmodule Mtrace.Output do
       {:ok, %{type: :directory}} -> {:error, :eisdir}
       {:ok, %{type: :regular}} -> path |> target(10) |> replace(content)
       {:ok, _} -> File.write(path, content, [:raw])
-      {:error, :enoent} -> replace(path, content)
+      {:error, :enoent} -> path |> target(10) |> replace(content)
       {:error, reason} -> {:error, reason}
     end
   end

@@ -365,6 +365,15 @@ defmodule Mtrace.ReportTest do
       assert File.read!(file) =~ "<!DOCTYPE html>"
     end
 
+    test "that is a link to a file that is not there yet was put in the link's place",
+         %{dir: dir} do
+      [link, file] = for name <- ~w(link.html file.html), do: Path.join(dir, name)
+      File.ln_s!("file.html", link)
+      assert report(link) == :ok
+      assert File.read_link!(link) == "file.html"
+      assert File.read!(file) =~ "<!DOCTYPE html>"
+    end
+
     test "is not put in the place of what is no file", %{dir: dir} do
       assert report("/dev/null") == :ok
       assert File.stat!("/dev/null").type == :device

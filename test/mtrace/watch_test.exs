@@ -60,6 +60,17 @@ defmodule Mtrace.WatchTest do
     assert Mtrace.mark().run == run
   end
 
+  test "a filter that cannot be used was refused after the watch only" do
+    for wrong <- [[filter: [min_age_ms: :x]], [ignore: [1]], [ignore: {:file, "/none"}]] do
+      wait = [window: 86_400_000, progress: false]
+
+      watch =
+        Task.async(fn -> assert_raise ArgumentError, fn -> Mtrace.leaks(wait ++ wrong) end end)
+
+      assert {:ok, %ArgumentError{}} = Task.yield(watch, 60_000) || Task.shutdown(watch)
+    end
+  end
+
   test "a reset by somebody else ends it" do
     watching = Task.async(fn -> Mtrace.leaks(window: 20_000) end)
     Process.sleep(300)
