@@ -39,7 +39,7 @@ defmodule Mtrace.Leaks do
 
     with {:ok, looks} <- looks(options, progress, look) do
       leaks = looks |> Verdict.judge(options) |> Enum.map(&describe(&1, List.last(looks)))
-      if progress, do: IO.puts(sentence(leaks, looks))
+      if progress, do: Watch.say([sentence(leaks, looks), ?\n])
       leaks |> select(Keyword.get(options, :steady, false)) |> top(options[:top] || :all)
     end
   end

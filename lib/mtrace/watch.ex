@@ -19,7 +19,7 @@ defmodule Mtrace.Watch do
     begin = now()
     times = for i <- 1..pauses, do: begin + div(window_ms * i, pauses)
     result = watch(times, begin, window_ms, progress, look, [look.()])
-    if progress, do: IO.write(["\r", String.duplicate(" ", 60), "\r"])
+    if progress, do: say(["\r", String.duplicate(" ", 60), "\r"])
     result
   end
 
@@ -49,13 +49,21 @@ defmodule Mtrace.Watch do
 
     if progress do
       seconds = &:erlang.float_to_binary(&1 / 1000, decimals: 0)
-      IO.write("\rMtrace watches: #{seconds.(now() - begin)} of #{seconds.(window_ms)} s ")
+      say("\rMtrace watches: #{seconds.(now() - begin)} of #{seconds.(window_ms)} s ")
     end
 
     if left > 0 do
       Process.sleep(min(left, 1000))
       wait(until, begin, window_ms, progress)
     end
+  end
+
+  @doc "Writes to the terminal, if it is still there."
+  @spec say(iodata) :: :ok
+  def say(text) do
+    IO.write(text)
+  rescue
+    _ in [ArgumentError, ErlangError] -> :ok
   end
 
   defp now, do: System.monotonic_time(:millisecond)

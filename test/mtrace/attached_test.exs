@@ -148,7 +148,11 @@ defmodule Mtrace.AttachedTest do
   # Does this again and again until told to stop.
   defp repeat(f) do
     task = Task.async(fn -> again(f) end)
-    fn -> send(task.pid, :stop) && Task.await(task, 60_000) end
+
+    fn ->
+      send(task.pid, :stop)
+      Task.await(task, 60_000)
+    end
   end
 
   defp again(f) do

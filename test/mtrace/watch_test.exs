@@ -98,6 +98,21 @@ defmodule Mtrace.WatchTest do
     assert capture_io(:stderr, fn -> watch.([]) end) == ""
   end
 
+  test "a terminal that goes away ends no watch" do
+    {:ok, terminal} = StringIO.open("")
+    parent = self()
+
+    _ =
+      spawn(fn ->
+        Process.group_leader(self(), terminal)
+        send(parent, {:leaks, Mtrace.leaks(window: 1200, progress: true)})
+      end)
+
+    Process.sleep(300)
+    StringIO.close(terminal)
+    assert_receive {:leaks, leaks} when is_list(leaks), 20_000
+  end
+
   test "it works where there are 100,000 processes" do
     parent = self()
 
