@@ -10,11 +10,17 @@
 
 enum { SHARES = 80, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40 };
 
+/* The chunks of a site: how many, and how many they stand for. */
+typedef struct {
+    uint32_t cells;
+    double weight;
+} amount;
+
 typedef struct {
     mt_credit *credit; /* for random numbers */
     uint64_t interval; /* what chunks are thinned to, by their sites' levels; or, */
-    uint32_t *cells;   /* if there is this, what each site has, */
-    uint32_t each;     /* and how many it keeps */
+    amount *site;      /* if there is this, what each site has, */
+    uint32_t each;     /* and how many cells it keeps */
     uint64_t thinned;
 } thinning;
 
@@ -34,8 +40,13 @@ static double of_level(uint32_t level) {
     return 1 / (double)(1ull << level);
 }
 
+/* Where sites keep so many cells, all that stay get the same weight, or keep a larger: a chunk
+ * that stands for many is not given up for one that stands for few. */
 static double stays(const mt_chunk *chunk, const thinning *t) {
-    if (t->cells) return (double)t->each / t->cells[chunk->site];
+    if (t->site) {
+        const amount *a = &t->site[chunk->site];
+        return a->cells > t->each ? (double)chunk->weight * t->each / a->weight : 1;
+    }
     return mt_sampler_probability(chunk->size, t->interval) *
            of_level(mt_sites_level(&tracer->sites, chunk->site)) / chunk->p;
 }
@@ -120,29 +131,40 @@ bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
 }
 
 /* How many cells each site may keep, so that all of them have no more than `room` together. */
-static uint32_t fair(const uint32_t *cells, uint32_t room) {
+static uint32_t fair(const amount *site, uint32_t room) {
     uint32_t each = (uint32_t)mt_chunks_slots(&tracer->chunks), sum = UINT32_MAX;
     while (sum > room && each > 1) {
         each -= each / 8 + 1;
         sum = 0;
         for (uint32_t row = 0; row < tracer->sites.rows; row++)
-            sum += cells[row] < each ? cells[row] : each;
+            sum += site[row].cells < each ? site[row].cells : each;
     }
     return each ? each : 1;
 }
 
+/* The rows are believed only where the chunk was whole; what comes meanwhile is not counted,
+ * and stays. */
+static void add_up(amount *site) {
+    for (int32_t i = 0; i < mt_chunks_slots(&tracer->chunks); i++) {
+        mt_chunk chunk;
+        uint64_t tag = mt_chunks_peek(&tracer->chunks, i, &chunk);
+        if (!tag || !mt_chunks_unchanged(&tracer->chunks, i, tag)) continue;
+        site[chunk.site].cells++;
+        site[chunk.site].weight += (double)chunk.weight;
+    }
+}
+
 /* The counter is the tracer's own: the caller may be a thread without a block. */
 static void leave(uint32_t room) {
-    size_t bytes = tracer->sites.rows * sizeof(uint32_t);
-    uint32_t *cells =
+    size_t bytes = tracer->sites.rows * sizeof(amount);
+    amount *site =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (cells == MAP_FAILED) return;
-    for (uint32_t row = 0; row < tracer->sites.rows; row++)
-        cells[row] = mt_sites_references(&tracer->sites, row);
+    if (site == MAP_FAILED) return;
+    add_up(site);
     mt_credit credit = {.random = mt_tracer_now() | 1};
-    thinning t = {.credit = &credit, .cells = cells, .each = fair(cells, room)};
+    thinning t = {.credit = &credit, .site = site, .each = fair(site, room)};
     run(&t, &tracer->watch_thinned);
-    munmap(cells, bytes);
+    munmap(site, bytes);
 }
 
 void mt_thin_for_watch(void) {
