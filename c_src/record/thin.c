@@ -8,7 +8,7 @@
 
 #define tracer (&mt_tracer_state)
 
-enum { SHARES = 80, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40 };
+enum { SHARES = 80, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40, DRAWS = 1024 };
 
 /* The chunks of a site: how many, and how many they stand for. */
 typedef struct {
@@ -116,17 +116,33 @@ void mt_thin_make_room(mt_thread *block) {
     atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }
 
+/* Three draws of four in vain: fewer do, and cost less. Two threads may both begin a count
+ * anew; it is a share of many all the same. */
+static void count_draw(bool in_vain) {
+    uint64_t one = 1 | (uint64_t)in_vain << 32;
+    uint64_t n = atomic_fetch_add_explicit(&tracer->draws, one, memory_order_relaxed) + one;
+    if ((uint32_t)n < DRAWS) return;
+    atomic_store_explicit(&tracer->draws, 0, memory_order_relaxed);
+    if (n >> 32 > DRAWS / 4 * 3)
+        mt_sampler_double(&tracer->sampler, atomic_load_explicit(&tracer->sampler.interval,
+                                                                 memory_order_relaxed));
+}
+
 bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
+    if (fixed()) return true;
     uint32_t level = mt_sites_level(&tracer->sites, site);
-    if (level == 0 || fixed()) return true;
-    /* Beside this one: in a small table a quarter of a share is less than a chunk. */
-    if (mt_sites_references(&tracer->sites, site) - 1 <= share() / FEW)
-        mt_sites_set_level(&tracer->sites, site, level - 1);
-    mt_real_environment saved = mt_real_enter();
-    double r = of_level(level);
-    bool takes = happens(&block->credit, r);
-    chunk->p *= r;
-    mt_real_leave(saved);
+    bool takes = true;
+    if (level) {
+        /* Beside this one: in a small table a quarter of a share is less than a chunk. */
+        if (mt_sites_references(&tracer->sites, site) - 1 <= share() / FEW)
+            mt_sites_set_level(&tracer->sites, site, level - 1);
+        mt_real_environment saved = mt_real_enter();
+        double r = of_level(level);
+        takes = happens(&block->credit, r);
+        chunk->p *= r;
+        mt_real_leave(saved);
+    }
+    count_draw(!takes);
     return takes;
 }
 
