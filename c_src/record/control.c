@@ -18,6 +18,9 @@ static void look_always(void) {
     atomic_store(&tracer->odd.word, 1ull << 63); /* a number that never comes down to 0 */
 }
 
+/* Who watches says so once a second or more often. */
+#define WATCH_NS 5000000000u
+
 static atomic_bool *switch_page(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -95,6 +98,7 @@ void mt_tracer_reset(void) {
 }
 
 void mt_tracer_sharpen(void) {
+    atomic_store(&tracer->watched_ns, mt_tracer_now() + WATCH_NS);
     if (mt_chunks_crowded(&tracer->chunks)) return;
     uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
     uint32_t by = mt_chunks_taken(&tracer->chunks) < slots / 2 ? 16 : 4;

@@ -116,16 +116,18 @@ void mt_thin_make_room(mt_thread *block) {
     atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }
 
-/* Three draws of four in vain: fewer do, and cost less. Two threads may both begin a count
- * anew; it is a share of many all the same. */
-static void count_draw(bool in_vain) {
+/* Three draws of four in vain: fewer do, and cost less, but not while somebody watches. Two
+ * threads may both begin a count anew; it is a share of many all the same. */
+static void count_draw(uint64_t now_ns, bool in_vain) {
     uint64_t one = 1 | (uint64_t)in_vain << 32;
     uint64_t n = atomic_fetch_add_explicit(&tracer->draws, one, memory_order_relaxed) + one;
     if ((uint32_t)n < DRAWS) return;
     atomic_store_explicit(&tracer->draws, 0, memory_order_relaxed);
-    if (n >> 32 > DRAWS / 4 * 3)
-        mt_sampler_double(&tracer->sampler, atomic_load_explicit(&tracer->sampler.interval,
-                                                                 memory_order_relaxed));
+    if (n >> 32 <= DRAWS / 4 * 3 ||
+        now_ns < atomic_load_explicit(&tracer->watched_ns, memory_order_relaxed))
+        return;
+    uint64_t from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+    mt_sampler_double(&tracer->sampler, from);
 }
 
 bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
@@ -142,7 +144,7 @@ bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
         chunk->p *= r;
         mt_real_leave(saved);
     }
-    count_draw(!takes);
+    count_draw(chunk->born_ns, !takes);
     return takes;
 }
 

@@ -56,7 +56,8 @@ typedef struct mt_tracer {
     mt_chunks chunks;
     mt_sites sites;
     _Atomic uint64_t ignored_before, thinned_before; /* counters at the last reset */
-    _Atomic uint64_t draws; /* how many of late, and above that how many in vain: thin */
+    _Atomic uint64_t draws;      /* how many of late, and above that how many in vain: thin */
+    _Atomic uint64_t watched_ns; /* until then somebody watches */
     _Atomic uint64_t watch_thinned; /* by mt_thin_for_watch, since then */
     _Atomic uint64_t epoch;         /* counts resets */
     /* Which bits of an address being 0 tells that the chunk may be recorded, in the low 16:
