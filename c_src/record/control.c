@@ -11,15 +11,15 @@
 
 #define tracer (&mt_tracer_state)
 
+/* Who watches says so once a second or more often. */
+#define WATCH_NS 5000000000u
+
 /* Set before any chunk is recorded without a boundary for that reason, and never taken back:
  * odd chunks from that time are not counted. */
 static void look_always(void) {
     atomic_store(&tracer->looks_always, true);
     atomic_store(&tracer->odd.word, 1ull << 63); /* a number that never comes down to 0 */
 }
-
-/* Who watches says so once a second or more often. */
-#define WATCH_NS 5000000000u
 
 static atomic_bool *switch_page(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -35,7 +35,7 @@ void mt_tracer_reset(void);
  * step 50 us of recording. Any thread, while others allocate. */
 void mt_tracer_sharpen(void);
 
-/* The same for who begins: makes room before (mt_thin_for_watch). Some 200 us. */
+/* The same for who begins: makes room before (mt_thin_for_watch). */
 void mt_tracer_watch(void);
 
 /* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be

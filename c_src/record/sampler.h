@@ -8,7 +8,7 @@
  * (Poisson sampling; as in tcmalloc's heap profiler). Interval 0 draws everything. Every
  * recorded chunk stands for 1 / p of its kind (Horvitz and Thompson, JASA 47, 1952).
  *
- * The interval doubles when the table is 4/7 full, and when recording took a thread more than
+ * The interval doubles when thin.h asks for it, and when recording took a thread more than
  * its budget; it halves when the table is less than 1/4 full and the budget allows. It starts
  * at 0, and again at every reset; the first step from 0 is 1024, the last one to 0 too.
  *

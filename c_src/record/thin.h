@@ -30,8 +30,8 @@
  * Never refuses at a fixed interval. */
 bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk);
 
-/* Thins the table, unless another thread is about it, or the interval is fixed. Costs some 50
- * us for 4096 slots, each time that the table is 4/7 full. */
+/* Thins the table, unless another thread is about it, or the interval is fixed. Looks at
+ * every slot. */
 void mt_thin_make_room(mt_thread *block);
 
 /* For who begins to watch what is allocated from now on: leaves but a quarter of the table to

@@ -54,7 +54,7 @@ defmodule Mtrace.Snapshot do
 
   Returns `:ok` or `{:error, posix}`. With `:iodata` for a path nothing is written, and the file's
   content is returned as `{:ok, iodata}`: for nodes whose file systems are read-only. Costs some
-  100 ms for a full table; the file takes some 100 KB then.
+  milliseconds; the file takes some 10 bytes for each chunk, and more for each stack.
 
       iex> Mtrace.snapshot() |> Mtrace.Snapshot.save("/tmp/shop.mtrace")
       :ok

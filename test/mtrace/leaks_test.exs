@@ -90,6 +90,11 @@ defmodule Mtrace.LeaksTest do
     assert leak.verdict in [:leak, :growing]
   end
 
+  test "a site that keeps most and frees some of what is old grows, and is no certain leak" do
+    some_go = &(stream(&1, 0.5) ++ stream(&1, 4, life: 15, from: -100))
+    assert verdict(some_go).verdict == :growing
+  end
+
   test "a leak of which few chunks are recorded is one all the same, if they stay" do
     few = &stream(&1, 9, from: 2, weight: 1000.0)
     leak = verdict(few)
@@ -112,6 +117,19 @@ defmodule Mtrace.LeaksTest do
 
     coverage = &%{thinned: if(&1 < 12, do: 0, else: 200)}
     assert verdict(thinned, coverage: coverage).verdict == :leak
+  end
+
+  test "nor is it where few chunks are left to tell by" do
+    for seed <- 1..20 do
+      thinned = fn t ->
+        for c <- stream(t, 1), t < 12 or c.born_ns > 12.0e9 or kept?(c, seed) do
+          if t >= 12 and c.born_ns <= 12.0e9, do: %{c | weight: 2.0}, else: c
+        end
+      end
+
+      coverage = &%{thinned: if(&1 < 12, do: 0, else: 10)}
+      assert verdict(thinned, coverage: coverage).verdict == :leak, "seed #{seed}"
+    end
   end
 
   defp kept?(chunk, seed), do: rem(:erlang.phash2({chunk.address, seed}), 2) == 0
