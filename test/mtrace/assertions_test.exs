@@ -233,9 +233,9 @@ defmodule Mtrace.AssertionsTest do
     assert leaks(fn -> Agent.update(server, hold) end, gc: false) =~ "allocated as resource"
   end
 
-  describe "the node is left as it was" do
-    defp settings, do: Map.take(Mtrace.status(), [:active, :options])
+  defp settings, do: Map.take(Mtrace.status(), [:active, :options])
 
+  describe "the node is left as it was" do
     setup do
       if Mtrace.status().active in [:preloaded, :attached] do
         Mtrace.configure(interval: 4096, budget: 2)
@@ -329,7 +329,13 @@ defmodule Mtrace.AssertionsTest do
     kill = fn -> Mtrace.Assertions.Keeper |> Process.whereis() |> Process.exit(:kill) end
     assert catch_exit(assert_no_native_leak(kill, warmup: 0)) == :killed
     refute_received {:DOWN, _, _, _, _}
-    Mtrace.configure(interval: :adaptive, budget: 1)
+  end
+
+  test "the node stayed attached to where the process that keeps things in order was killed" do
+    before = settings()
+    kill = fn -> Mtrace.Assertions.Keeper |> Process.whereis() |> Process.exit(:kill) end
+    catch_exit(assert_no_native_leak(kill, warmup: 0))
+    assert settings() == before
   end
 
   test "one inside of another is refused, not waited for" do

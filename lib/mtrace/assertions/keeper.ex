@@ -14,7 +14,7 @@ defmodule Mtrace.Assertions.Keeper do
     {pid, monitor} = spawn_monitor(fn -> queue(owner, processes) end)
 
     receive do
-      {^pid, :ready} -> {:ok, {pid, monitor}}
+      {^pid, {:ready, undo}} -> {:ok, {pid, monitor, undo}}
       {:DOWN, ^monitor, :process, ^pid, {:refused, reason}} -> {:error, reason}
       {:DOWN, ^monitor, :process, ^pid, reason} -> exit(reason)
     end
@@ -29,7 +29,7 @@ defmodule Mtrace.Assertions.Keeper do
   """
   def collect_garbage(keeper), do: call(keeper, :collect_garbage)
 
-  defp call({pid, monitor}, question) do
+  defp call({pid, monitor, _undo}, question) do
     send(pid, {question, monitor, self()})
 
     receive do
@@ -38,15 +38,31 @@ defmodule Mtrace.Assertions.Keeper do
     end
   end
 
-  @doc "Returns when everything is as it was."
-  def stop({pid, monitor}) do
-    # Where the keeper died, the first monitor has told already.
+  @doc "Returns when everything is as it was, also where the keeper was killed."
+  def stop({pid, monitor, undo}) do
+    # Where the keeper died, the first monitor has told already, and the second says :noproc.
     Process.demonitor(monitor, [:flush])
     ended = Process.monitor(pid)
     send(pid, :stop)
 
     receive do
-      {:DOWN, ^ended, :process, ^pid, _} -> :ok
+      {:DOWN, ^ended, :process, ^pid, :normal} -> :ok
+      {:DOWN, ^ended, :process, ^pid, _} -> undo_instead(undo)
+    end
+  end
+
+  # In its turn: another assertion may hold the lock that the killed one lost.
+  defp undo_instead(undo) do
+    owner = self()
+
+    {pid, monitor} =
+      spawn_monitor(fn ->
+        Process.monitor(owner)
+        if lock(owner), do: undo.()
+      end)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _} -> :ok
     end
   end
 
@@ -80,7 +96,7 @@ defmodule Mtrace.Assertions.Keeper do
         Mtrace.configure(interval: 0, budget: 100)
         counted = MapSet.new([owner | processes] ++ descendants(owner))
         Enum.each(counted, &trace/1)
-        send(owner, {self(), :ready})
+        send(owner, {self(), {:ready, undo}})
         serve(owner, counted)
         undo.()
 
