@@ -569,17 +569,26 @@ defmodule Mtrace.MemoryTest do
 
   defp bytes(memory, kind), do: Enum.find(memory.lines, &(&1.kind == kind)).bytes
 
-  # What each kind has more after the function, in MiB.
+  # What each kind has more after the function, in MiB. What other tests have left goes before.
   defp growth(function) do
-    before = Mtrace.memory()
+    before = settled()
     kept = function.()
     now = Mtrace.memory()
     growth = Map.new(now.lines, &{&1.kind, div(&1.bytes - bytes(before, &1.kind), @mib)})
     {growth, now, kept}
   end
 
+  defp settled(tries \\ 40) do
+    for pid <- Process.list(), do: :erlang.garbage_collect(pid)
+    before = Mtrace.memory()
+    Process.sleep(50)
+    now = Mtrace.memory()
+    same = Enum.all?(now.lines, &(abs(&1.bytes - bytes(before, &1.kind)) < @mib))
+    if same or tries == 0, do: now, else: settled(tries - 1)
+  end
+
   test "the lines add up to what the kernel says, and little is unexplained" do
-    memory = Mtrace.memory()
+    memory = settled()
     {:ok, status} = File.read("/proc/self/status")
     assert_adds_up(memory.lines, memory.rss_bytes)
     assert_in_delta memory.rss_bytes, Proc.status(status).rss, 16 * @mib
@@ -592,15 +601,29 @@ defmodule Mtrace.MemoryTest do
     assert memory.notes == []
   end
 
-  test "what is resident without smaps is what smaps says" do
-    mappings = Proc.mappings(File.read!("/proc/self/smaps")) |> Mappings.used()
+  # What other tests have left, a large heap, may go at any moment: asked in between two looks that
+  # agree.
+  defp resident_between(tries \\ 20) do
+    before = smaps()
 
     {:ok, {_, _, resident}} =
-      Mtrace.Native.memory(for m <- mappings, do: {m.start, m.end, Mappings.file?(m)})
+      Mtrace.Native.memory(for m <- before, do: {m.start, m.end, Mappings.file?(m)})
 
-    assert length(resident) == length(mappings)
+    assert length(resident) == length(before)
+    {smaps, again} = {figures(before), figures(smaps())}
+    same = Enum.zip(smaps, again) |> Enum.all?(fn {a, b} -> abs(a - b) < 4 * @mib end)
+    if same or tries == 0, do: {smaps, resident}, else: resident_between(tries - 1)
+  end
+
+  defp smaps, do: Proc.mappings(File.read!("/proc/self/smaps")) |> Mappings.used()
+
+  defp figures(mappings) do
     anonymous = Enum.sum(for m <- mappings, do: m.anonymous)
-    file = Enum.sum(for m <- mappings, do: m.resident - m.anonymous)
+    [anonymous, Enum.sum(for m <- mappings, do: m.resident - m.anonymous)]
+  end
+
+  test "what is resident without smaps is what smaps says" do
+    {[anonymous, file], resident} = resident_between()
     assert_in_delta Enum.sum(for {n, _, _} <- resident, do: n), anonymous, 8 * @mib
     assert_in_delta Enum.sum(for {_, n, _} <- resident, do: n), file, 8 * @mib
     full = Mtrace.memory(full: true)
@@ -631,7 +654,7 @@ defmodule Mtrace.MemoryTest do
 
   test "a chunk that was never touched is not resident" do
     {growth, memory, address} = growth(fn -> Leaky.leak(:calloc, 256 * @mib, 1) end)
-    assert growth.native in -16..16
+    assert growth.native in -64..64
     native = Enum.find(memory.lines, &(&1.kind == :native))
     for line <- native.lines, do: assert(abs(line.bytes) < 200 * @mib)
     Leaky.give_back(address)
