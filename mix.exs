@@ -109,7 +109,7 @@ defmodule Mix.Tasks.Compile.MtraceCore do
     File.mkdir_p!(own_priv())
 
     for file <- Path.wildcard(Path.join(source_priv(), "**")),
-        File.regular?(file) and Path.basename(file) != "mtrace.so" do
+        File.regular?(file) and Path.basename(file) not in ["mtrace.so", "mtracectl"] do
       write_anew(file, Path.join(own_priv(), Path.relative_to(file, source_priv())))
     end
   end

@@ -13,9 +13,9 @@
 #include "chunks.h"
 
 #include <stddef.h>
-#include <sys/mman.h>
 
 #include "real.h"
+#include "region.h"
 #include "word.h"
 
 enum { EMPTY = 0, BUSY = 1, LIVE = 2, DEAD = 3, STATE = 3 };
@@ -30,9 +30,8 @@ static size_t bytes_of(uint32_t sets) {
 
 int mt_chunks_init(mt_chunks *table, uint32_t slots) {
     uint32_t sets = slots / MT_CELLS;
-    char *memory =
-        mmap(NULL, bytes_of(sets), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return -1;
+    char *memory = mt_region_take(MT_REGION_CHUNKS, bytes_of(sets), sets, 0);
+    if (!memory) return -1;
     table->cell = (mt_cell *)memory;
     table->word = (_Atomic uint64_t *)(memory + sets * MT_CELLS * sizeof(mt_cell));
     table->shift = 64 - (uint32_t)__builtin_ctz(sets);
@@ -42,7 +41,7 @@ int mt_chunks_init(mt_chunks *table, uint32_t slots) {
 }
 
 void mt_chunks_fini(mt_chunks *table) {
-    munmap(table->cell, bytes_of(table->sets));
+    mt_region_return(table->cell, bytes_of(table->sets));
     table->sets = 0;
 }
 

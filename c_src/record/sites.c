@@ -7,9 +7,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/mman.h>
 
 #include "real.h"
+#include "region.h"
 #include "word.h"
 
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
@@ -24,9 +24,8 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
     if (__builtin_mul_overflow((size_t)rows, depth * sizeof(uintptr_t), &stacks) ||
         __builtin_add_overflow(words + rows, stacks, &bytes))
         return -1;
-    char *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return -1;
+    char *memory = mt_region_take(MT_REGION_SITES, bytes, rows, depth);
+    if (!memory) return -1;
     sites->rows = rows;
     sites->depth = depth;
     sites->bytes = bytes;
@@ -39,7 +38,7 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
 }
 
 void mt_sites_fini(mt_sites *sites) {
-    munmap(sites->sums, sites->bytes);
+    mt_region_return(sites->sums, sites->bytes);
     sites->rows = 0;
 }
 

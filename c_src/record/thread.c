@@ -5,10 +5,11 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "region.h"
 
 /* A thread whose first allocation comes from a destructor meets ours a round later, hence not
  * the very last round. */
@@ -27,29 +28,17 @@ static pthread_key_t key;
 static atomic_bool have_key;
 static _Atomic pid_t process;
 
-/* Not mmap itself: the program may have one of its own, which allocates. */
-static void *map(size_t bytes) {
-#if defined SYS_mmap2
-    long p = syscall(SYS_mmap2, NULL, bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-#else
-    long p = syscall(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                     -1, 0);
-#endif
-    return p == -1 ? NULL : (void *)p;
-}
-
 /* The i-th slab, mapped if need be; NULL without memory. The pointer is published with
  * release so that whoever acquires it finds the mapping zeroed. */
 static slab *slab_at(int i) {
     slab *s = atomic_load_explicit(&slabs[i], memory_order_acquire);
     if (s) return s;
-    slab *fresh = map(sizeof *fresh);
+    slab *fresh = mt_region_take(MT_REGION_THREADS, sizeof *fresh, BLOCKS, sizeof(mt_thread));
     if (!fresh) return NULL;
     if (atomic_compare_exchange_strong_explicit(&slabs[i], &s, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
         return fresh;
-    munmap(fresh, sizeof *fresh);
+    mt_region_return(fresh, sizeof *fresh);
     return s;
 }
 

@@ -1,0 +1,41 @@
+/* main: mtracectl, the command line. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+} command;
+
+static const command commands[] = {
+    {NULL, NULL, NULL},
+};
+
+void mt_say(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("mtracectl: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+static void usage(FILE *to) {
+    fputs("usage: mtracectl COMMAND [OPTIONS] [ARGUMENTS]\n\n", to);
+    for (const command *c = commands; c->name; c++)
+        fprintf(to, "  %-8s %s\n", c->name, c->does);
+    fputs("\nmtracectl COMMAND --help tells of its options.\n", to);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) return usage(stderr), MT_EXIT_USAGE;
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return usage(stdout), 0;
+    for (const command *c = commands; c->name; c++)
+        if (strcmp(c->name, argv[1]) == 0) return c->run(argc - 1, argv + 1);
+    mt_say("there is no command %s; mtracectl --help lists them", argv[1]);
+    return MT_EXIT_USAGE;
+}
