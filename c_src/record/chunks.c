@@ -32,12 +32,17 @@ int mt_chunks_init(mt_chunks *table, uint32_t slots) {
     uint32_t sets = slots / MT_CELLS;
     char *memory = mt_region_take(MT_REGION_CHUNKS, bytes_of(sets), sets, 0);
     if (!memory) return -1;
-    table->cell = (mt_cell *)memory;
-    table->word = (_Atomic uint64_t *)(memory + sets * MT_CELLS * sizeof(mt_cell));
+    mt_chunks_view(table, memory, sets);
+    return 0;
+}
+
+size_t mt_chunks_view(mt_chunks *table, void *memory, uint32_t sets) {
+    table->cell = memory;
+    table->word = (_Atomic uint64_t *)(table->cell + (size_t)sets * MT_CELLS);
     table->shift = 64 - (uint32_t)__builtin_ctz(sets);
     table->sets = sets;
     atomic_store(&table->full, 0);
-    return 0;
+    return bytes_of(sets);
 }
 
 void mt_chunks_fini(mt_chunks *table) {

@@ -34,6 +34,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MT_CHUNKS_LOW  0x0101010101010101ull
@@ -112,6 +113,10 @@ static inline bool mt_chunks_may_hold(const mt_chunks *table, uint64_t address) 
 
 /* Maps a table of `slots` cells, a power of two >= 16. 0, or -1 without memory. */
 int mt_chunks_init(mt_chunks *table, uint32_t slots);
+
+/* A table of `sets` sets, a power of two, that lies in this memory, which another process shares
+ * with us: to be read (peek, unchanged, slots). Returns how many bytes it takes. */
+size_t mt_chunks_view(mt_chunks *table, void *memory, uint32_t sets);
 
 /* Unmaps it. For tests: in a process no thread may use the table any more. */
 void mt_chunks_fini(mt_chunks *table);

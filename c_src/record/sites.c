@@ -18,14 +18,14 @@ enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 #define REFERENCE  4ull
 #define REFERENCES 0x00000000fffffffcull
 
-int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
-    size_t sums = (rows + 1) * sizeof(mt_site_sums), stacks, bytes;
+/* Where the arrays lie, behind one another. 0: too many. */
+static size_t lay_out(mt_sites *sites, char *memory, uint32_t rows, uint32_t depth) {
+    size_t sums = (rows + (size_t)1) * sizeof(mt_site_sums), stacks, bytes;
     size_t words = sums + (size_t)rows * (sizeof(uint64_t) + sizeof(uint32_t));
     if (__builtin_mul_overflow((size_t)rows, depth * sizeof(uintptr_t), &stacks) ||
         __builtin_add_overflow(words + rows, stacks, &bytes))
-        return -1;
-    char *memory = mt_region_take(MT_REGION_SITES, bytes, rows, depth);
-    if (!memory) return -1;
+        return 0;
+    if (!memory) return bytes;
     sites->rows = rows;
     sites->depth = depth;
     sites->bytes = bytes;
@@ -34,7 +34,17 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
     sites->frames = (_Atomic uint32_t *)(memory + sums + rows * sizeof(uint64_t));
     sites->stack = (_Atomic uintptr_t *)(memory + words);
     sites->level = (_Atomic uint8_t *)(memory + words + stacks);
-    return 0;
+    return bytes;
+}
+
+int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
+    size_t bytes = lay_out(sites, NULL, rows, depth);
+    char *memory = bytes ? mt_region_take(MT_REGION_SITES, bytes, rows, depth) : NULL;
+    return memory && lay_out(sites, memory, rows, depth) ? 0 : -1;
+}
+
+size_t mt_sites_view(mt_sites *sites, void *memory, uint32_t rows, uint32_t depth) {
+    return lay_out(sites, memory, rows, depth);
 }
 
 void mt_sites_fini(mt_sites *sites) {

@@ -65,6 +65,10 @@ typedef struct mt_sites {
 /* Maps a table of `rows` rows (a power of two). 0, or -1 without memory. */
 int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth);
 
+/* A table that lies in this memory, which another process shares with us: to be read. Returns
+ * how many bytes it takes; 0: more than there can be. */
+size_t mt_sites_view(mt_sites *sites, void *memory, uint32_t rows, uint32_t depth);
+
 /* Unmaps it: for tests. */
 void mt_sites_fini(mt_sites *sites);
 
