@@ -11,6 +11,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    {"run", mt_command_run, "runs a program and reports what it has not freed"},
     {NULL, NULL, NULL},
 };
 

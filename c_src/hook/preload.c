@@ -133,7 +133,7 @@ static mt_preload start_preloaded(void) {
         complain("mtrace: no memory that can be shared (or no memfd_create, Linux 3.17): "
                  "nothing is traced; run it with fewer --slots");
     mt_preload result = met == MT_OBSERVED_NO || met == MT_OBSERVED_MEETING ? start(&options)
-                        : met == MT_OBSERVED_ALONE                         ? MT_PRELOAD_NO
+                        : met == MT_OBSERVED_ALONE                          ? MT_PRELOAD_NO
                                                    : MT_PRELOAD_NO_MEMORY;
     if (result == MT_PRELOAD_TRACING) mt_observed_begin(&options);
     if (met != MT_OBSERVED_NO && !options.children) {

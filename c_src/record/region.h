@@ -71,17 +71,17 @@ typedef enum mt_region_state {
 typedef struct mt_region_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t pid;                /* as the process knows itself */
-    uint64_t bytes;              /* of the whole */
+    uint32_t pid;                     /* as the process knows itself */
+    uint64_t bytes;                   /* of the whole */
     uint64_t start_ns, start_wall_ns; /* CLOCK_MONOTONIC and CLOCK_REALTIME then */
-    uint64_t slots_asked, slots; /* fewer where there was not room for more */
+    uint64_t slots_asked, slots;      /* fewer where there was not room for more */
     uint64_t depth;
-    uint64_t fixed_interval;     /* options.h: MT_ADAPTIVE, 0: everything is recorded */
-    _Atomic uint64_t interval;   /* of the sampler, as of late */
-    _Atomic uint64_t epoch;      /* counts resets by the process itself */
-    _Atomic uint64_t used;       /* bytes */
-    _Atomic uint32_t parts;      /* entries that were begun */
-    _Atomic uint32_t state;      /* mt_region_state */
+    uint64_t fixed_interval;   /* options.h: MT_ADAPTIVE, 0: everything is recorded */
+    _Atomic uint64_t interval; /* of the sampler, as of late */
+    _Atomic uint64_t epoch;    /* counts resets by the process itself */
+    _Atomic uint64_t used;     /* bytes */
+    _Atomic uint32_t parts;    /* entries that were begun */
+    _Atomic uint32_t state;    /* mt_region_state */
 
     /* Written by the process; `bell` is a futex that counts changes of `requests`. */
     _Atomic uint32_t requests, bell;
@@ -95,9 +95,9 @@ typedef struct mt_region_header {
 
 _Static_assert(sizeof(mt_region_header) <= MT_REGION_HEADER, "the header has its place");
 
-/* From now on what is taken is shared: maps a memfd that has room for tables of this many slots,
- * or for fewer, by halves, where so much cannot be mapped (RLIMIT_AS, RLIMIT_FSIZE, a small
- * machine). Returns the descriptor, the caller's own, close-on-exec; or -1, and all stays
+/* From now on what is taken is shared: maps a memfd that has room for tables of this many
+ * slots, or for fewer, by halves, where so much cannot be mapped (RLIMIT_AS, RLIMIT_FSIZE, a
+ * small machine). Returns the descriptor, the caller's own, close-on-exec; or -1, and all stays
  * private: without memfd_create (Linux 3.17), memory or a free descriptor. Once, before the
  * tables are mapped; not for hooks. */
 int mt_region_share(uint64_t slots);
