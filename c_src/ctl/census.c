@@ -113,12 +113,8 @@ static bool add_chunk(builder *b, const mt_chunks *table, int32_t cell) {
 
 /* Cells that were never used are not looked at: that would make them take memory. */
 static bool add_table(builder *b, const mt_chunks *table) {
-    for (uint32_t set = 0; set < table->sets; set++) {
-        uint64_t word = atomic_load_explicit(&table->word[set], memory_order_relaxed);
-        for (int i = 0; i < MT_CELLS; i++)
-            if ((word >> (8 * i) & 0xff) && !add_chunk(b, table, (int32_t)(set * MT_CELLS) + i))
-                return false;
-    }
+    for (int32_t i = 0; (i = mt_chunks_next(table, i)) >= 0; i++)
+        if (!add_chunk(b, table, i)) return false;
     b->census.slots += (uint64_t)mt_chunks_slots(table);
     return true;
 }
@@ -130,7 +126,8 @@ static bool add_chunks(builder *b, const mt_target *t) {
          (memory = mt_target_part(t, MT_REGION_CHUNKS, i, &bytes, &sets, &unused)); i++) {
         mt_chunks table;
         if (sets == 0 || sets > 1 << 27 || (sets & (sets - 1))) continue;
-        if (mt_chunks_view(&table, memory, (uint32_t)sets) > bytes) continue;
+        if (mt_chunks_bytes((uint32_t)sets) > bytes) continue;
+        mt_chunks_at(&table, memory, (uint32_t)sets);
         if (!add_table(b, &table)) return false;
     }
     return true;
@@ -140,8 +137,10 @@ static bool find_sites(builder *b, const mt_target *t) {
     uint64_t bytes, rows, depth;
     void *memory = mt_target_part(t, MT_REGION_SITES, 0, &bytes, &rows, &depth);
     if (!memory || rows == 0 || rows > 1 << 27 || depth == 0 || depth > FRAMES) return true;
-    size_t needed = mt_sites_view(&b->sites, memory, (uint32_t)rows, (uint32_t)depth);
-    if (needed == 0 || needed > bytes) b->sites.rows = 0;
+    if (mt_sites_at(&b->sites, memory, (uint32_t)rows, (uint32_t)depth) != 0 ||
+        b->sites.bytes > bytes)
+        b->sites.rows = 0;
+    else b->census.evicted_sites = mt_sites_evicted(&b->sites);
     b->index = calloc(rows, sizeof *b->index);
     return b->index != NULL;
 }
@@ -166,8 +165,9 @@ static void join(builder *b, mt_census_site *to, const sum *s) {
         to->allocated += whole(totals.allocated);
         to->allocated_bytes += whole(totals.allocated_bytes);
         to->peak_bytes += whole(totals.peak_bytes);
+        to->peak_count += totals.peak_count;
     }
-    to->peak_count = to->count;
+    if (to->peak_count < to->count) to->peak_count = to->count;
     if (to->peak_bytes < to->bytes) to->peak_bytes = to->bytes;
     if (to->allocated < to->count) to->allocated = to->count;
     if (s->oldest_ns < to->oldest_ns) to->oldest_ns = s->oldest_ns;

@@ -21,6 +21,7 @@
 #include "observed.h"
 #include "record/options.h"
 #include "record/control.h"
+#include "record/seen.h"
 #include "record/tracer.h"
 #include "vm.h"
 
@@ -135,7 +136,10 @@ static mt_preload start_preloaded(void) {
     mt_preload result = met == MT_OBSERVED_NO || met == MT_OBSERVED_MEETING ? start(&options)
                         : met == MT_OBSERVED_ALONE                          ? MT_PRELOAD_NO
                                                    : MT_PRELOAD_NO_MEMORY;
-    if (result == MT_PRELOAD_TRACING) mt_observed_begin(&options);
+    if (result == MT_PRELOAD_TRACING && met == MT_OBSERVED_MEETING) {
+        mt_seen_start();
+        mt_observed_begin(&options);
+    }
     if (met != MT_OBSERVED_NO && !options.children) {
         mt_environment_remove(environ, entry_is_ours);
         mt_observed_clean(environ);

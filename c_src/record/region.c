@@ -26,6 +26,7 @@ enum {
     PAGE = 65536,          /* the largest that Linux has on the machines that we know */
     SLOT_BYTES = 1024,     /* a chunk's cell, and a row of sites with the deepest stack */
     SLOTS_MIN = 1024,      /* fewer would be of no use */
+    ROWS = 1 << 18,        /* sites have that many rows if there is room */
     OTHER_MIN = 8 << 20,   /* for threads and what has been seen */
     OTHER_MAX = 128 << 20, /* some 70,000 threads */
     LIMIT_SHARE = 8        /* of what the program may map we take an eighth at most */
@@ -65,7 +66,8 @@ static void *take_shared(mt_region_header *h, mt_region_part part, size_t bytes,
 void *mt_region_take(mt_region_part part, size_t bytes, uint64_t a, uint64_t b) {
     mt_region_header *h = mt_region_shared();
     void *p = h ? take_shared(h, part, bytes, a, b) : NULL;
-    return p ? p : map(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    if (h && (p || part != MT_REGION_THREADS)) return p;
+    return map(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 
 void mt_region_return(void *memory, size_t bytes) {
@@ -110,13 +112,13 @@ static bool lengthen(int fd, uint64_t bytes) {
 }
 
 static mt_region_header *map_shared(int fd, uint64_t asked) {
-    for (uint64_t slots = asked; slots >= SLOTS_MIN || slots == asked; slots /= 2) {
-        uint64_t bytes = bytes_for(slots);
+    for (uint64_t room = asked > ROWS ? asked : ROWS; room >= SLOTS_MIN; room /= 2) {
+        uint64_t bytes = bytes_for(room);
         if (!may_map(bytes) || !lengthen(fd, bytes)) continue;
         mt_region_header *h = map((size_t)bytes, MAP_SHARED | MAP_NORESERVE, fd);
         if (!h) continue;
         h->bytes = bytes;
-        h->slots = slots;
+        h->slots = asked < room ? asked : room;
         h->slots_asked = asked;
         return h;
     }

@@ -32,7 +32,7 @@ typedef enum mt_region_part {
 } mt_region_part;
 
 /* Pages of zeroes, which cost nothing until they are touched; or NULL. Where the shared memory
- * is used up they are private, and an observer does not see them. */
+ * is used up, memory for threads is private: an observer misses their counts. */
 void *mt_region_take(mt_region_part part, size_t bytes, uint64_t a, uint64_t b);
 
 /* Gives back what has just been taken and turned out not to be needed, and what tests took. */
