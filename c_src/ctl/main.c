@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "show.h"
 
 typedef struct {
     const char *name;
@@ -11,6 +12,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    {"show", mt_command_show, "show what was saved, as text, profile or comparison"},
     {NULL, NULL, NULL},
 };
 
