@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "show.h"
 
 typedef struct {
     const char *name;
@@ -11,7 +12,8 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"run", mt_command_run, "runs a program and reports what it has not freed"},
+    {"run", mt_command_run, "run a program and report what it has not freed"},
+    {"show", mt_command_show, "show what was saved, as text, profile or comparison"},
     {NULL, NULL, NULL},
 };
 
