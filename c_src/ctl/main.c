@@ -13,6 +13,7 @@ typedef struct {
 
 static const command commands[] = {
     {"run", mt_command_run, "run a program and report what it has not freed"},
+    {"report", mt_command_report, "report what a traced process holds now"},
     {"show", mt_command_show, "show what was saved, as text, profile or comparison"},
     {NULL, NULL, NULL},
 };
