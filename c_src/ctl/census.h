@@ -46,4 +46,7 @@ typedef struct mt_census {
     void *memory; /* the owner's */
 } mt_census;
 
+/* Of a census that target made. NULL is allowed. */
+void mt_census_free(mt_census *census);
+
 #endif

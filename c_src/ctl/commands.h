@@ -8,6 +8,8 @@ enum {
     MT_EXIT_USAGE = 2   /* nobody knows such an option or argument */
 };
 
+int mt_command_run(int argc, char **argv);
+
 /* Prints one sentence to stderr, "mtracectl: " before it and a newline behind. */
 void mt_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -12,7 +12,8 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"show", mt_command_show, "show what was saved, as text, profile or comparison"},
+    {"run", mt_command_run, "runs a program and reports what it has not freed"},
+    {"show", mt_command_show, "shows what was saved: as text, as a profile, or compared"},
     {NULL, NULL, NULL},
 };
 

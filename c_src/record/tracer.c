@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "real.h"
+#include "seen.h"
 #include "thin.h"
 #include "unwind.h"
 
@@ -17,6 +18,15 @@ uint64_t mt_tracer_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A seventh of what the exact one costs. */
+static uint64_t coarse_now(mt_credit *credit) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    if (now <= credit->last_ns) now = credit->last_ns + 1;
+    return credit->last_ns = now;
 }
 
 /* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
@@ -44,13 +54,13 @@ void mt_tracer_ended(const mt_chunk *chunk) {
 
 static void end(int32_t cell, const mt_chunk *chunk) {
     mt_tracer_ended(chunk);
-    mt_chunks_abandon(&tracer->chunks, cell);
+    mt_levels_abandon(&tracer->chunks, cell);
 }
 
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
 static void end_missed(uint64_t address) {
     mt_chunk old;
-    int32_t cell = mt_chunks_take(&tracer->chunks, address, &old);
+    int32_t cell = mt_levels_take(&tracer->chunks, address, &old);
     if (cell < 0) return;
     end(cell, &old);
     mt_thread_count(MT_COUNT_missed_free);
@@ -61,8 +71,11 @@ void mt_tracer_handed_out(void *p) {
 }
 
 static bool put(int32_t site, const mt_chunk *chunk) {
-    uint32_t open = mt_chunks_open(&tracer->chunks), sets = tracer->chunks.sets;
-    int32_t cell = mt_chunks_claim(&tracer->chunks, chunk->address);
+    const mt_chunks *table = &tracer->chunks.level[0];
+    /* Several levels refuse nothing until they are full; then nobody knows the share. */
+    bool one = !mt_levels_several(&tracer->chunks);
+    uint32_t open = one ? mt_chunks_open(table) : table->sets, sets = table->sets;
+    int32_t cell = mt_levels_claim(&tracer->chunks, chunk->address);
     if (cell < 0) return false;
     mt_chunk full = *chunk;
     full.site = (uint32_t)site;
@@ -74,14 +87,42 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     }
     if (is_odd(&full)) count_odd(1);
     mt_sites_live(&tracer->sites, full.site, 1, full.weight, full.size);
-    mt_chunks_publish(&tracer->chunks, cell, &full);
+    mt_levels_publish(&tracer->chunks, cell, &full);
     return true;
+}
+
+/* Drawn from a table of several levels, which then is not thinned and takes every chunk. */
+static inline bool is_whole(const mt_draw *draw) {
+    return mt_levels_several(&tracer->chunks) && mt_real_bits(draw->p) == MT_REAL_ONE;
+}
+
+/* The same where every chunk has weight one and every free looks. */
+static inline bool put_whole(int32_t site, mt_chunk *chunk) {
+    int32_t cell = mt_levels_claim(&tracer->chunks, chunk->address);
+    mt_sites_add(&tracer->sites, (uint32_t)site, chunk->size, cell >= 0);
+    if (cell < 0) return false;
+    chunk->site = (uint32_t)site;
+    chunk->weight = MT_WEIGHT_ONE;
+    mt_levels_publish(&tracer->chunks, cell, chunk);
+    return true;
+}
+
+/* A table of one level is thinned before it is full; of several, when it is. */
+static inline bool is_crowded(bool recorded) {
+    return mt_levels_several(&tracer->chunks) ? !recorded
+                                              : mt_chunks_crowded(&tracer->chunks.level[0]);
 }
 
 static uint32_t thread_of(const mt_thread *block, mt_allocator allocator) {
     return ((uint32_t)block->tid & MT_CHUNK_TID) |
            (uint32_t)block->context.thread << MT_CHUNK_KIND_SHIFT |
            (uint32_t)allocator << MT_CHUNK_ALLOCATOR_SHIFT;
+}
+
+/* The last word of a key tells how many of the others are native. */
+static uint32_t native_of(void *const *stack, uint32_t frames) {
+    uint32_t n = frames ? mt_context_native((uintptr_t)stack[frames - 1]) : 0;
+    return n < frames ? n : 0;
 }
 
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt_draw *draw,
@@ -95,7 +136,12 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
     end_missed(record.address);
     int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
     bool recorded = false, thinned = false;
-    if (site >= 0) {
+    if (site >= 0 && mt_sites_is_new(&tracer->sites, (uint32_t)site))
+        mt_seen_note(stack, native_of(stack, frames));
+    if (site >= 0 && is_whole(draw)) {
+        recorded = put_whole(site, &record);
+        if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
+    } else if (site >= 0) {
         mt_sites_allocated(&tracer->sites, (uint32_t)site, draw->p, size);
         thinned = !mt_thin_takes(block, (uint32_t)site, &record);
         recorded = !thinned && put(site, &record);
@@ -104,7 +150,7 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
     mt_thread_bump(block, recorded  ? MT_COUNT_recorded
                           : thinned ? MT_COUNT_thinned
                                     : MT_COUNT_ignored);
-    if (mt_chunks_crowded(&tracer->chunks)) mt_thin_make_room(block);
+    if (is_crowded(recorded)) mt_thin_make_room(block);
     return recorded;
 }
 
@@ -166,7 +212,8 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         mt_real_leave(saved);
         if (!drawn) return false;
     }
-    draw->begin_ns = mt_tracer_now();
+    bool coarse = atomic_load_explicit(&tracer->coarse, memory_order_relaxed);
+    draw->begin_ns = coarse ? coarse_now(&block->credit) : mt_tracer_now();
     draw->allocator = allocator_of(which);
     mt_tls_mine.guard_sp = sp;
     return true;
@@ -181,9 +228,8 @@ bool mt_tracer_aligns(void) {
 
 static void charge(mt_credit *credit, uint64_t begin_ns) {
     uint64_t now = mt_tracer_now();
-    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
     if (mt_sampler_charge(&tracer->sampler, credit, begin_ns, now) &&
-        mt_chunks_taken(&tracer->chunks) < slots / 4)
+        mt_levels_taken(&tracer->chunks) < mt_levels_slots(&tracer->chunks) / 4)
         mt_sampler_halve(&tracer->sampler, now);
 }
 
@@ -211,6 +257,8 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
     int error = errno;
     if (p && block) {
         void **stack;
+        if (mt_levels_several(&tracer->chunks))
+            mt_levels_prefetch(&tracer->chunks, (uintptr_t)p);
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
         uint32_t words = complete(block, stack, frames, draw->allocator);
@@ -224,14 +272,15 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
 
 bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
-    int32_t cell = p ? mt_chunks_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
+    __builtin_prefetch((char *)p - sizeof(size_t)); /* where most allocators look next */
+    int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
     if (cell >= 0) end(cell, &chunk);
     return cell >= 0;
 }
 
 void mt_tracer_hold(void *p, mt_held *held) {
     held->epoch = atomic_load_explicit(&tracer->epoch, memory_order_relaxed);
-    held->cell = p ? mt_chunks_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
+    held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
 }
 
 void mt_tracer_release(const mt_held *held) {
@@ -242,14 +291,13 @@ void mt_tracer_release(const mt_held *held) {
 void mt_tracer_restore(const mt_held *held) {
     if (held->cell < 0) return;
     if (held->epoch == atomic_load_explicit(&tracer->epoch, memory_order_relaxed))
-        mt_chunks_publish(&tracer->chunks, held->cell, &held->chunk);
+        mt_levels_publish(&tracer->chunks, held->cell, &held->chunk);
     else end(held->cell, &held->chunk);
 }
 
 void mt_tracer_end_all(void) {
-    for (int32_t i = 0; i < mt_chunks_slots(&tracer->chunks); i++) {
+    for (int32_t i = 0; (i = mt_levels_next(&tracer->chunks, i)) >= 0; i++) {
         mt_chunk chunk;
-        int32_t cell = mt_chunks_take_cell(&tracer->chunks, i, &chunk);
-        if (cell >= 0) end(cell, &chunk);
+        if (mt_levels_take_cell(&tracer->chunks, i, &chunk)) end(i, &chunk);
     }
 }
