@@ -98,7 +98,8 @@ static void list(mt_view *view, const mt_show *show, mt_show_sort sort, FILE *ou
     uint64_t bytes = 0;
     uint32_t n = show->top && show->top < view->sites ? show->top : view->sites;
     mt_view_sort(view, sort);
-    fputs(PREFIX "not freed", out);
+    fprintf(out, PREFIX "%s in %" PRIu64 " chunks not freed",
+            mt_size_text(view->shown.bytes).text, view->shown.count);
     if (!c->ended) fprintf(out, " after %s", mt_time_text(c->now_ns - c->start_ns).text);
     fputs(c->ended ? " at the end of process " : " by process ", out);
     mt_report_process(c, out);

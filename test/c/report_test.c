@@ -31,7 +31,8 @@ static void a_report_is_what_users_of_heaptrace_know(void **state) {
     char expected[4096];
     char *got = fixture_shown(&c->census, &show, MT_SHOWN_LEFT);
     snprintf(expected, sizeof expected,
-             RULE "[mtracectl] not freed at the end of process 4711 (./prog --now), by size\n"
+             RULE "[mtracectl] 22.716 KB in 44 chunks not freed at the end of process 4711 "
+                  "(./prog --now), by size\n"
                   "=== backtrace #1 === [count/peak: 43/60] [size/peak: 22.704 KB/31.680 KB] "
                   "[age: 6.236 ms]\n"
                   " 0 [%#14" PRIx64 "] malloc +0x2\n"
