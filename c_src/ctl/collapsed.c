@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "plain.h"
+#include "shorten.h"
 
 enum { NAME = 512 };
 
 static void add_frame(const mt_names_frame *frame, const mt_names_place *place, mt_bytes *out) {
     char name[NAME + 32];
-    if (frame->function) mt_plain(name, NAME, frame->function);
+    if (frame->function) mt_shorten(name, NAME, frame->function);
     else if (place->object) {
         size_t n = mt_plain(name, NAME, mt_view_last_name(place->object));
         snprintf(name + n, 32, "+%#" PRIx64, place->in_file);

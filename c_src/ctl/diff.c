@@ -195,7 +195,7 @@ static void totals(const comparison *c, FILE *out) {
                 for (int side = 0; side < 2; side++) bytes[side] += c->entry[i].bytes[side];
             }
         if (n)
-            fprintf(out, "[mtracectl] %-6s: %" PRIu64 " stacks, %s\n", kinds[k], n,
+            fprintf(out, "[mtracectl] %-6s: %s, %s\n", kinds[k], mt_count_text(n, "stack").text,
                     mt_change_text(bytes[0], bytes[1]).text);
     }
     fprintf(out, "[mtracectl] in all: %s -> %s (%s), %" PRIu64 " -> %" PRIu64 " chunks\n",

@@ -84,13 +84,17 @@ static uint32_t lines_of(mt_named_file *file, const mt_named_where *where, uint6
     return file->debug ? mt_debug_lines(file->debug, address, line, LINES, where->arena) : 0;
 }
 
-/* Symbols stay where they were read until the file is closed. */
+/* As its programmer wrote it, without the version that the linker put behind an '@'. What is
+ * plain already stays where it was read, until the file is closed. */
 static const char *plain(const char *symbol, const mt_named_where *where) {
-    char out[NAME_ROOM];
-    const char *name = NULL;
-    if (symbol && mt_demangle(symbol, out, sizeof out))
-        name = mt_arena_string(where->arena, out);
-    return name ? name : symbol;
+    char bare[NAME_ROOM], out[NAME_ROOM];
+    size_t n = symbol ? strcspn(symbol, "@") : 0;
+    if (!symbol || n == 0 || n >= sizeof bare) return symbol;
+    memcpy(bare, symbol, n);
+    bare[n] = 0;
+    if (mt_demangle(bare, out, sizeof out)) symbol = mt_arena_string(where->arena, out);
+    else if (symbol[n]) symbol = mt_arena_string(where->arena, bare);
+    return symbol;
 }
 
 void mt_named_file_find(mt_named_file *file, const mt_named_where *where, uint64_t address,

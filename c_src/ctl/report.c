@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plain.h"
+#include "shorten.h"
 #include "sizes.h"
 
 enum { NAME = 96, WIDE = 4096, COMMAND = 160, NOTES = 8 };
@@ -61,7 +62,8 @@ static void write_frame(const mt_names_frame *frame, const mt_names_place *place
     char text[WIDE];
     size_t room = show->wide ? WIDE : NAME;
     if (frame->function) {
-        mt_plain(text, room, frame->function);
+        if (show->wide) mt_plain(text, room, frame->function);
+        else mt_shorten(text, room, frame->function);
         if (frame->inlined) fprintf(out, "%s (inlined)", text);
         else fprintf(out, "%s +%#" PRIx64, text, frame->offset);
     }
@@ -98,7 +100,8 @@ static void list(mt_view *view, const mt_show *show, mt_show_sort sort, FILE *ou
     uint64_t bytes = 0;
     uint32_t n = show->top && show->top < view->sites ? show->top : view->sites;
     mt_view_sort(view, sort);
-    fputs(PREFIX "not freed", out);
+    fprintf(out, PREFIX "%s in %s not freed", mt_size_text(view->shown.bytes).text,
+            mt_count_text(view->shown.count, "chunk").text);
     if (!c->ended) fprintf(out, " after %s", mt_time_text(c->now_ns - c->start_ns).text);
     fputs(c->ended ? " at the end of process " : " by process ", out);
     mt_report_process(c, out);
@@ -109,8 +112,9 @@ static void list(mt_view *view, const mt_show *show, mt_show_sort sort, FILE *ou
         bytes += view->site[i]->bytes;
     }
     if (n < view->sites)
-        fprintf(out, PREFIX "%" PRIu32 " more stacks hold %s: --top 0 shows all\n\n",
-                view->sites - n, mt_size_text(view->shown.bytes - bytes).text);
+        fprintf(out, PREFIX "%s in %s more: --top 0 shows all\n\n",
+                mt_size_text(view->shown.bytes - bytes).text,
+                mt_count_text(view->sites - n, "stack").text);
 }
 
 static void figure(const char *what, FILE *out) {
@@ -120,7 +124,8 @@ static void figure(const char *what, FILE *out) {
 static void left_out(const char *what, const mt_view_sum *sum, FILE *out) {
     if (!sum->sites) return;
     figure(what, out);
-    fprintf(out, "%" PRIu64 " stacks with %s\n", sum->sites, mt_size_text(sum->bytes).text);
+    fprintf(out, "%s in %s\n", mt_size_text(sum->bytes).text,
+            mt_count_text(sum->sites, "stack").text);
 }
 
 static void coverage(const mt_census *c, FILE *out) {
@@ -136,7 +141,8 @@ static void coverage(const mt_census *c, FILE *out) {
                        " slots: these figures are too low\n",
                 c->ignored, c->slots);
     figure("calls", out);
-    fprintf(out, "%" PRIu64 " allocations, %" PRIu64 " frees\n", c->allocations, c->frees);
+    fprintf(out, "%" PRIu64 " to allocate or resize, %" PRIu64 " to free\n", c->allocations,
+            c->frees);
 }
 
 static void known(const char *what, uint64_t bytes, FILE *out) {
@@ -151,9 +157,12 @@ static void totals(const mt_view *view, FILE *out) {
     figure("traced stacks", out);
     fprintf(out, "%" PRIu64 "\n", s->sites);
     figure("traced size", out);
-    fprintf(out, "%s%s in %" PRIu64 "%s chunks\n", mt_size_text(s->bytes).text,
-            error_text(c, s->bytes_variance, true).text, s->count,
-            error_text(c, s->count_variance, false).text);
+    fprintf(out, "%s%s in ", mt_size_text(s->bytes).text,
+            error_text(c, s->bytes_variance, true).text);
+    if (c->exact) fprintf(out, "%s\n", mt_count_text(s->count, "chunk").text);
+    else
+        fprintf(out, "%" PRIu64 "%s chunks\n", s->count,
+                error_text(c, s->count_variance, false).text);
     left_out("ignored by patterns", &view->ignored, out);
     left_out("too young", &view->young, out);
     known("allocator (virtual)", c->allocator_virtual, out);

@@ -37,7 +37,7 @@ static void write_collapsed(mt_view *view, const mt_show *show, FILE *out) {
     mt_view_sort(view, show->sort[0]);
     mt_collapsed_write(view, collapsed_top(show), &lines);
     if (lines.failed) mt_say("there is not enough memory for all stacks");
-    fwrite(lines.data, 1, lines.n, out);
+    if (lines.n) fwrite(lines.data, 1, lines.n, out);
     mt_bytes_free(&lines);
 }
 

@@ -29,6 +29,12 @@ mt_text mt_change_text(uint64_t before, uint64_t after) {
     return out;
 }
 
+mt_text mt_count_text(uint64_t n, const char *what) {
+    mt_text t;
+    snprintf(t.text, sizeof t.text, "%" PRIu64 " %.20s%s", n, what, n == 1 ? "" : "s");
+    return t;
+}
+
 mt_text mt_time_text(uint64_t ns) {
     const uint64_t us = ns / 1000, ms = us / 1000, s = ms / 1000;
     mt_text t;

@@ -19,6 +19,9 @@ mt_text mt_size_text(uint64_t bytes);
 /* With a sign, always: by how much something grew or shrank. */
 mt_text mt_change_text(uint64_t before, uint64_t after);
 
+/* "1 chunk", "44 chunks". `what` is short. */
+mt_text mt_count_text(uint64_t n, const char *what);
+
 mt_text mt_time_text(uint64_t ns);
 
 /* "500ms", "10s", "5m", "2h", "1d", "0.5s"; "us" and "ns" too. A number alone is seconds. False

@@ -57,11 +57,11 @@ static void assert_the_comparison(const char *got) {
         "=== backtrace #3 === [shrank: -100 bytes] [size: 400 bytes -> 300 bytes]",
         "=== backtrace #4 === [gone: -900 bytes] [size: 900 bytes -> 0 bytes] [count: 9 -> 0]",
         " three +0x1 (prog) ",
-        "grew  : 1 stacks, +22.000 KB\n",
-        "new   : 1 stacks, +3.000 KB\n",
-        "shrank: 1 stacks, -100 bytes\n",
-        "gone  : 1 stacks, -900 bytes\n",
-        "same  : 1 stacks, +0 bytes\n",
+        "grew  : 1 stack, +22.000 KB\n",
+        "new   : 1 stack, +3.000 KB\n",
+        "shrank: 1 stack, -100 bytes\n",
+        "gone  : 1 stack, -900 bytes\n",
+        "same  : 1 stack, +0 bytes\n",
         "in all: 1.900 KB -> 25.900 KB (+24.000 KB), 19 -> 21 chunks\n"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const char *found = strstr(got, parts[i]);
@@ -112,7 +112,7 @@ static void lines_tell_sites_of_one_function_apart(void **state) {
         else {
             char *got = compared(&c->census, MT_SHOWN_LEFT);
             assert_non_null(strstr(got, "[grew: +1.000 KB] [size: 100 bytes -> 1.100 KB]"));
-            assert_non_null(strstr(got, "same  : 1 stacks"));
+            assert_non_null(strstr(got, "same  : 1 stack"));
             free(got);
         }
         free(c);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ctl/plain.h"
+#include "ctl/shorten.h"
 #include "ctl/sizes.h"
 
 static void plain_text_stays(void **state) {
@@ -66,6 +67,44 @@ static void random_bytes_come_out_fit_to_print(void **state) {
     }
 }
 
+static void long_names_lose_what_says_least(void **state) {
+    (void)state;
+    static const struct {
+        size_t room;
+        const char *name, *shorter;
+    } cases[] = {
+        {40, "short<int>(long, long)", "short<int>(long, long)"},
+        {40, "std::map<std::string, std::vector<int> >::find(int)", "std::map<...>::find(int)"},
+        {30, "a::b<c<d>, e>::f(std::vector<int, long> const&)", "a::b<...>::f(...)"},
+        {30, "a::operator<< <c<d>, eeeeeeeeeeeee>(std::ostream&)", "a::operator<< <...>(...)"},
+        {30, "(anonymous namespace)::f(unsigned long, int)", "(anonymous namespace)::f(...)"},
+        {30, "f<(3>2), &X::operator-> >::g(unsigned long, int)",
+         "f<...>::g(unsigned long, int)"},
+        {30, "std::function<void (a<b>, c)>::operator()(int, long) const",
+         "std::functio...r()(...) const"},
+        {24, "x<yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy", "x<yyyyyyy...yyyyyyyyyyy"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[128];
+        mt_shorten(out, cases[i].room, cases[i].name);
+        assert_string_equal(out, cases[i].shorter);
+    }
+}
+
+static void random_brackets_are_survived(void **state) {
+    (void)state;
+    uint64_t seed = unit_seed();
+    for (int round = 0; round < 20000; round++) {
+        static const char letters[] = "<>()-a, operator<<operator()";
+        char name[6000], out[100];
+        size_t n = unit_random(&seed) % (round % 100 ? 200 : 5999);
+        for (size_t i = 0; i < n; i++) name[i] = letters[unit_random(&seed) % 28];
+        name[n] = 0;
+        mt_shorten(out, sizeof out, name);
+        assert_true(strlen(out) < sizeof out);
+    }
+}
+
 static void sizes_are_powers_of_1000_cut_off(void **state) {
     (void)state;
     static const struct {
@@ -125,6 +164,8 @@ int main(void) {
         cmocka_unit_test(what_a_terminal_acts_upon_is_spelled_out),
         cmocka_unit_test(long_text_loses_its_middle),
         cmocka_unit_test(random_bytes_come_out_fit_to_print),
+        cmocka_unit_test(long_names_lose_what_says_least),
+        cmocka_unit_test(random_brackets_are_survived),
         cmocka_unit_test(sizes_are_powers_of_1000_cut_off),
         cmocka_unit_test(times_are_written_as_heaptrace_writes_them),
         cmocka_unit_test(ages_are_read_and_nonsense_is_not),
