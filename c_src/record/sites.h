@@ -38,7 +38,6 @@
 #define MT_RECORD_SITES_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -119,8 +118,10 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size);
  * The row is held. */
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size);
 
-/* Both for a chunk of weight one and p = 1, or the first alone. */
-void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size, bool live);
+/* Both for a chunk of weight one that was surely drawn; and its end, with that of its
+ * reference. */
+void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size);
+void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size);
 
 /* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row);

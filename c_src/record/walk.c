@@ -266,7 +266,9 @@ static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_
     return true;
 }
 
-uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t max) {
+uint32_t mt_walk_up(uintptr_t pc, uintptr_t sp, uintptr_t fp, mt_walk_stack *known,
+                    void **stack, uint32_t max) {
+    mt_walk_from at = {.pc = plain(pc), .sp = sp, .fp = fp};
     kept *entries = atomic_load_explicit(&table, memory_order_relaxed);
     uint32_t last = known->last & 1, next = !last;
     const mt_walk_step *old = known->walk[last], *end = old + known->steps[last];
@@ -275,7 +277,6 @@ uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t m
     uintptr_t exact = 0; /* 1 where pc is not a return address */
     if (max == 0) return 0;
     if (max > MT_WALK_STEPS) max = MT_WALK_STEPS;
-    at.pc = plain(at.pc);
     stack[n++] = (void *)at.pc;
     enter(known, at.sp);
     while (n < max) {
