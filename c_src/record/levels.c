@@ -154,17 +154,6 @@ void mt_levels_abandon(mt_levels *levels, int32_t cell) {
     else mt_cell_abandon(&levels->level[mt_levels_of(cell)], mt_levels_within(cell));
 }
 
-void mt_levels_prefetch(const mt_levels *levels, uint64_t address) {
-    for (uint32_t l = 0; l < BY_ADDRESS && l < levels->count; l++) {
-        const mt_chunks *table = &levels->level[l];
-        uint32_t set = set_by_address(table, address);
-        uint64_t room = mt_chunks_zero_bytes(mt_cell_load(&table->word[set]));
-        if (!room) continue;
-        __builtin_prefetch(&table->cell[set * MT_CELLS + __builtin_ctzll(room) / 8], 1);
-        return;
-    }
-}
-
 int32_t mt_levels_next(const mt_levels *levels, int32_t cell) {
     int32_t within = mt_levels_within(cell);
     for (uint32_t l = mt_levels_of(cell), n = used(levels); l < n; l++, within = 0) {

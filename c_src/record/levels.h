@@ -73,9 +73,6 @@ typedef enum mt_put {
 mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk);
 bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk);
 
-/* Begins to load what a claim will write, of a table of several levels. */
-void mt_levels_prefetch(const mt_levels *levels, uint64_t address);
-
 static inline bool mt_levels_several(const mt_levels *levels) {
     return levels->count > 1;
 }

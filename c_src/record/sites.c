@@ -245,6 +245,38 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
     return row >= 0 ? row : insert(sites, stack, frames, h);
 }
 
+/* By its innermost frames, some of which all stacks may have in common. */
+static inline uint32_t near_of(void *const *stack, uint32_t frames) {
+    uint64_t h = frames;
+    for (uint32_t i = 1; i < 6 && i < frames; i++) h = h * 5 + (uintptr_t)stack[i];
+    return (uint32_t)(h * 0x9e3779b97f4a7c15ull >> 58);
+}
+
+/* Not to be relied on: the row is not held. */
+static inline bool looks_like(const mt_site *s, void *const *stack, uint32_t frames) {
+    return atomic_load_explicit(&s->frames, memory_order_relaxed) == frames &&
+           atomic_load_explicit(&s->stack[1], memory_order_relaxed) == (uintptr_t)stack[1] &&
+           atomic_load_explicit(&s->stack[2], memory_order_relaxed) == (uintptr_t)stack[2];
+}
+
+int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
+                           uint32_t *near) {
+    uint32_t *guess = &near[near_of(stack, frames)], row = *guess;
+    mt_site *s = site(sites, row);
+    if (frames > 3 && looks_like(s, stack, frames)) {
+        uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
+        uint32_t count = hold(&sites->key[row], k, k >> 32);
+        if (count && same(s, stack, frames)) {
+            raise_peak(s, count);
+            return (int32_t)row;
+        }
+        if (count) mt_sites_drop(sites, row);
+    }
+    int32_t found = mt_sites_hold(sites, stack, frames);
+    if (found >= 0) *guess = (uint32_t)found;
+    return found;
+}
+
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
     mt_word_increase(&sites->key[row], -REFERENCE);
 }

@@ -46,6 +46,7 @@ enum {
     MT_SITES_NARROW = 16,
     MT_SITES_FIRST = 4096,
     MT_SITES_EXACT = 1 << 18,
+    MT_SITES_NEAR = 64,
     MT_SITES_BYTES = 1 << 16 /* 2^20 / 16 */
 };
 
@@ -99,6 +100,11 @@ void mt_sites_fini(mt_sites *sites);
 
 /* The row of this stack, with one more reference, which the caller owns; -1: no room. */
 int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
+
+/* The same for a thread that keeps the rows it held of late, which spares it to look for them:
+ * `near` is its own, MT_SITES_NEAR of them, zero at first, and only ever a guess. */
+int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
+                           uint32_t *near);
 
 /* How many there are; a moment's value. The row is held. */
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row);

@@ -130,7 +130,7 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
                        .thread = thread_of(block, draw->allocator)};
     bool whole = is_whole(draw);
     if (!whole) end_missed(record.address);
-    int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
+    int32_t site = mt_sites_hold_near(&tracer->sites, stack, frames, block->near);
     bool recorded = false, thinned = false;
     if (site >= 0 && whole) {
         recorded = put_whole(site, &record);
@@ -251,8 +251,6 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
     int error = errno;
     if (p && block) {
         void **stack;
-        if (mt_levels_several(&tracer->chunks))
-            mt_levels_prefetch(&tracer->chunks, (uintptr_t)p);
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
         uint32_t words = complete(block, stack, frames, draw->allocator);

@@ -70,6 +70,7 @@ typedef struct mt_walk_stack {
     uintptr_t lo, hi;
     uint32_t last;     /* which of the two walks below; the other is being written */
     uint32_t steps[2]; /* of each, less the last state, which led nowhere */
+    uint8_t ended[2];  /* nor ever will: a rule that holds for good says so */
     mt_walk_step walk[2][MT_WALK_STEPS + 1];
 } mt_walk_stack;
 
