@@ -123,8 +123,13 @@ bool mt_tracer_aligns(void);
 
 /* Records a chunk that was drawn, unless it is NULL. `hook` is the hook's own address, `from`
  * what its caller's registers are. */
-void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
-                      mt_walk_from from);
+void mt_tracer_record_from(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                           uintptr_t pc, uintptr_t sp, uintptr_t fp);
+
+static inline void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                                    mt_walk_from from) {
+    mt_tracer_record_from(chunk, size, draw, hook, from.pc, from.sp, from.fp);
+}
 
 /* The same for words that are known, a stack and its context; the rest of the context is the
  * block's. The guard is up. False: ignored. */
