@@ -32,6 +32,7 @@
 
 #include "chunks.h"
 #include "context.h"
+#include "log.h"
 #include "options.h"
 #include "sampler.h"
 #include "sites.h"
@@ -105,7 +106,7 @@ static inline bool mt_tracer_must_look(const void *chunk) {
 
 /* And if it must: false if a look into the table says so. */
 static inline bool mt_tracer_may_know(const void *chunk) {
-    return mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk);
+    return mt_log_on() || mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk);
 }
 
 /* For hooks; errno and the floating-point environment are kept.
