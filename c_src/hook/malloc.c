@@ -34,7 +34,7 @@
 #include "record/tracer.h"
 
 #define EXPORT      __attribute__((visibility("default")))
-#define SLOW        static __attribute__((noinline, cold))
+#define SLOW        static __attribute__((noinline))
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define NEXT        mt_next_get
@@ -127,6 +127,12 @@ static size_t wider(size_t align) {
 SLOW void *slow_malloc(size_t size) {
     mt_draw draw;
     mt_tls_mine.seen = 1;
+    if (mt_log_on() && mt_tracer_on() && mt_log_draws_malloc(mt_tls_mine.block)) {
+        void *p = NEXT(malloc)(size);
+        mt_log_allocated(mt_tls_mine.block, p, size, own_malloc, MT_WALK_FROM_CALLER);
+        mt_tls_mine.guard_sp = 0;
+        return p;
+    }
     if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_malloc, size, &draw))
         return NEXT(malloc)(size);
     void *p = on_boundary(size);
@@ -243,6 +249,13 @@ SLOW void free_beneath(void *p) {
 }
 
 SLOW void slow_free(void *p) {
+    mt_thread *block = mt_tls_mine.block;
+    if (mt_log_on() && p && block && mt_tracer_on()) {
+        mt_thread_bump(block, MT_COUNT_free);
+        mt_log_freed(p, own_free, MT_WALK_FROM_CALLER);
+        NEXT(free)(p);
+        return;
+    }
     bool recorded = FORGET(p, free);
     if (recorded && (uintptr_t)p % MT_BOUNDARY == 0 && mt_tracer_aligns()) free_beneath(p);
     else NEXT(free)(p);

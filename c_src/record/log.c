@@ -127,9 +127,11 @@ static uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *hook,
     if (frames == 1) return number_of(b, stack, 1);
     if (frames == 2 || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
         return number_of_caller(b, hook, from.pc);
+    int error = errno;
     mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
     frames = mt_unwind(block, frames, hook, from, &stack);
     mt_tls_mine.guard_sp = 0;
+    errno = error;
     return number_of(b, stack, frames);
 }
 
@@ -165,7 +167,10 @@ void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
     if (!b) return;
     mt_log_op op = outcome(b, &chunk, size);
     if (op != MT_LOG_PAD) {
+        bool may_change = mt_unwind_kind() == MT_UNWINDER_LIBUNWIND;
+        int error = UNLIKELY(may_change) ? errno : 0;
         uint32_t frames = mt_unwind(block, state->depth, hook, from, &stack);
+        if (UNLIKELY(may_change)) errno = error;
         uint64_t number = (uint64_t)number_of(b, stack, frames) << 32;
         bool large = size > UINT32_MAX && op != MT_LOG_REALLOC_FAILED;
         if (size > UINT32_MAX && !large) size = UINT32_MAX;
@@ -179,11 +184,9 @@ void mt_log_freed(void *chunk, void *hook, mt_walk_from from) {
     mt_thread *block = mt_thread_mine();
     mt_log_buffer *b = chunk ? enter(block) : NULL;
     if (!b) return;
-    int error = errno;
     uint64_t number = (uint64_t)number_of_free(block, b, hook, from) << 32;
     put(b, mt_log_clock_units(), MT_LOG_FREE, chunk, 2, number, 0);
     leave(b);
-    errno = error;
 }
 
 /* Where nothing will be drawn (see mt_tracer_draws) what comes of it is not told: it is freed.

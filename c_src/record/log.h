@@ -55,6 +55,17 @@ void mt_log_drop(void);
 /* A chunk will be allocated by this. */
 void mt_log_draws(mt_thread *block, mt_count which);
 
+/* The short way to the same, for a malloc: counts it and raises the guard. False: nothing is
+ * done, go the long way. */
+static inline bool mt_log_draws_malloc(mt_thread *block) {
+    if (!block || mt_tls_mine.quiet || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
+        return false;
+    mt_thread_bump(block, MT_COUNT_malloc);
+    if (block->log) block->log->realloc = 0;
+    mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
+    return true;
+}
+
 /* It has been, or, where it is NULL, has not. */
 void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
                       mt_walk_from from);

@@ -25,11 +25,12 @@ static struct {
     /* Written by who has `changing`. */
     _Atomic int fd;
     _Atomic uint64_t device, inode;
-    _Atomic uint32_t generation;
     _Atomic uint64_t bytes; /* of the generation */
     atomic_bool changing, ended;
     _Atomic uint64_t looked_ns, retry_ns;
 } f = {.fd = -1};
+
+_Atomic uint32_t mt_log_file_present; /* the same */
 
 typedef struct {
     uint64_t device, inode, bytes;
@@ -161,14 +162,14 @@ static void publish(int fd, const identity *id, uint32_t generation) {
     atomic_store(&f.device, id->device);
     atomic_store(&f.inode, id->inode);
     atomic_store(&f.fd, fd);
-    atomic_store(&f.generation, generation);
+    atomic_store(&mt_log_file_present, generation);
 }
 
 /* In a new file, whose first block is in it before anybody else can write to it. It takes the
  * place of the descriptor `old`, if that is ours still: a thread that is about to write by its
  * number must not meet a file of the program's. */
 static bool begin_in(int fd, int old, mt_log_reason reason) {
-    uint32_t generation = atomic_load(&f.generation) + (reason != MT_LOG_FIRST);
+    uint32_t generation = atomic_load(&mt_log_file_present) + (reason != MT_LOG_FIRST);
     identity id;
     if (fd < 0) return false;
     atomic_store(&f.bytes, 0);
@@ -189,7 +190,7 @@ static bool begin_in(int fd, int old, mt_log_reason reason) {
 /* Empties the file. A thread that was about to write may come first: its block must not be the
  * one that the file begins with. */
 static bool begin_over(int fd) {
-    uint32_t generation = atomic_load(&f.generation) + 1;
+    uint32_t generation = atomic_load(&mt_log_file_present) + 1;
     for (int i = 0; i < 3; i++) {
         mt_log_block there = {0};
         if (ftruncate(fd, 0) != 0) return false;
@@ -199,7 +200,7 @@ static bool begin_over(int fd) {
             there.generation == generation)
             break;
     }
-    atomic_store(&f.generation, generation);
+    atomic_store(&mt_log_file_present, generation);
     return true;
 }
 
@@ -219,7 +220,7 @@ static bool find_again(void) {
     int fd = open_path(O_NONBLOCK);
     if (fd >= 0 && identify(fd, "", &id) && is_same(&id)) {
         flock(fd, LOCK_EX | LOCK_NB);
-        publish(raise_it(fd), &id, atomic_load(&f.generation));
+        publish(raise_it(fd), &id, atomic_load(&mt_log_file_present));
         found = true;
     } else {
         if (fd >= 0) close_it(fd);
@@ -251,7 +252,7 @@ static mt_log_written fill(int fd, uint64_t now_ns) {
     bool done = false;
     if (f.stops) {
         atomic_store(&f.ended, true);
-        if (f.last) put(fd, f.last(atomic_load(&f.generation), MT_LOG_END_LIMIT));
+        if (f.last) put(fd, f.last(atomic_load(&mt_log_file_present), MT_LOG_END_LIMIT));
     } else if (!(done = begin_over(fd))) {
         atomic_store(&f.retry_ns, now_ns + RETRY_NS);
     }
@@ -267,7 +268,7 @@ static mt_log_written append(const mt_log_block *block) {
         atomic_store(&f.retry_ns, now + RETRY_NS);
         return MT_LOG_LOST;
     }
-    if (atomic_load(&f.changing) || block->generation != atomic_load(&f.generation))
+    if (atomic_load(&f.changing) || block->generation != atomic_load(&mt_log_file_present))
         return MT_LOG_FORMER;
     int fd = atomic_load(&f.fd);
     bool moved = has_moved(now);
@@ -293,7 +294,7 @@ void mt_log_file_on_limit(mt_log_file_last *last) {
 void mt_log_file_end(mt_log_ending why) {
     mt_shelter shelter;
     mt_shelter_enter(&shelter);
-    const mt_log_block *block = f.last(atomic_load(&f.generation), why);
+    const mt_log_block *block = f.last(atomic_load(&mt_log_file_present), why);
     append(block);
     atomic_store(&f.ended, true);
     mt_shelter_leave(&shelter);
@@ -312,8 +313,4 @@ int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_f
     mt_shelter_leave(&shelter);
     if (!opened) errno = error ? error : EIO;
     return opened ? 0 : -1;
-}
-
-uint32_t mt_log_file_generation(void) {
-    return atomic_load_explicit(&f.generation, memory_order_relaxed);
 }

@@ -31,6 +31,7 @@
 #ifndef MT_RECORD_LOG_FILE_H
 #define MT_RECORD_LOG_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,7 +48,10 @@ typedef const mt_log_block *mt_log_file_first(uint32_t generation, mt_log_reason
 int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_first *first);
 
 /* The present generation. */
-uint32_t mt_log_file_generation(void);
+extern _Atomic uint32_t mt_log_file_present __attribute__((visibility("hidden")));
+static inline uint32_t mt_log_file_generation(void) {
+    return atomic_load_explicit(&mt_log_file_present, memory_order_relaxed);
+}
 
 typedef enum mt_log_written {
     MT_LOG_WRITTEN,

@@ -24,12 +24,14 @@ static mt_log_start about;
 static char command[COMMAND]; /* the program's path, its arguments; each ends in a 0 */
 static uint32_t command_bytes;
 
-static const mt_log_block *complete(mt_log_block *head, uint32_t words, uint32_t generation) {
+static const mt_log_block *complete(mt_log_block *head, uint32_t words, uint32_t generation,
+                                    uint32_t sequence) {
     uint64_t ns = mt_log_clock_ns(), ticks = mt_log_clock_ticks();
     *head = (mt_log_block){.magic = MT_LOG_MAGIC,
                            .version = MT_LOG_VERSION,
                            .bytes = (uint32_t)sizeof *head + words * 8,
                            .generation = generation,
+                           .sequence = sequence,
                            .begin_ticks = ticks,
                            .end_ticks = ticks,
                            .end_ns = ns,
@@ -48,14 +50,14 @@ static const mt_log_block *first(uint32_t generation, mt_log_reason reason) {
     memcpy(begins.word, &def, sizeof def);
     memcpy(begins.word + 1, &about, sizeof about);
     memcpy(begins.word + 1 + START_WORDS, command, sizeof command);
-    return complete(&begins.head, words, generation);
+    return complete(&begins.head, words, generation, 0);
 }
 
 static const mt_log_block *last(uint32_t generation, mt_log_ending why) {
     mt_log_def def = {.kind = MT_LOG_DEF_END, .words = 2, .id = why};
     memcpy(ends.word, &def, sizeof def);
     ends.word[1] = atomic_load(&mt_log_state.dropped);
-    return complete(&ends.head, 2, generation);
+    return complete(&ends.head, 2, generation, 1);
 }
 
 /* What does not fit is left out. */

@@ -22,15 +22,20 @@ static _Atomic uint32_t numbers;
 static _Atomic uint64_t full;
 
 /* Another may have mapped it meanwhile. */
-static entry *level_at(int i) {
-    entry *e = atomic_load_explicit(&level[i], memory_order_acquire), *fresh;
+static __attribute__((noinline)) entry *map_level(int i) {
+    entry *e = NULL, *fresh;
     size_t bytes = (sizeof *e << bits[i]) + PROBES * sizeof *e;
-    if (e || !(fresh = mt_private_take(bytes))) return e;
+    if (!(fresh = mt_private_take(bytes))) return e;
     if (atomic_compare_exchange_strong_explicit(&level[i], &e, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
         return fresh;
     mt_private_return(fresh, bytes);
     return e;
+}
+
+static inline entry *level_at(int i) {
+    entry *e = atomic_load_explicit(&level[i], memory_order_acquire);
+    return __builtin_expect(e != NULL, 1) ? e : map_level(i);
 }
 
 /* splitmix64 (Steele et al., OOPSLA 2014), always the same ones: nobody picks addresses so that
