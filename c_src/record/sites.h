@@ -38,6 +38,7 @@
 #define MT_RECORD_SITES_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -207,7 +207,13 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
     if (block && holds(&mt_tls_mine.guard_sp, block, sp)) return false;
     if (!block || holds(&mt_tls_mine.callback_sp, block, sp)) {
         mt_thread_count(MT_COUNT_ignored);
+        if (mt_log_on()) mt_log_drop();
         return false;
+    }
+    if (mt_log_on()) {
+        mt_log_draws(block, which);
+        mt_tls_mine.guard_sp = sp;
+        return true;
     }
     if (!mt_sampler_draws_all(&tracer->sampler, &block->credit, &draw->p)) {
         mt_real_environment saved = mt_real_enter();
@@ -258,7 +264,9 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
                            uintptr_t sp, uintptr_t fp) {
     mt_thread *block = mt_tls_mine.block;
     int error = errno;
-    if (p && block) {
+    if (block && mt_log_on()) {
+        mt_log_allocated(block, p, size, hook, (mt_walk_from){pc, sp, fp});
+    } else if (p && block) {
         void **stack;
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
@@ -282,6 +290,10 @@ static inline bool forget_whole(uint64_t address) {
 
 bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
+    if (mt_log_on()) {
+        mt_log_freed(p, NULL, (mt_walk_from){0});
+        return false;
+    }
     __builtin_prefetch((char *)p - sizeof(size_t)); /* where most allocators look next */
     if (mt_levels_several(&tracer->chunks)) return p && forget_whole((uintptr_t)p);
     int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
@@ -291,6 +303,10 @@ bool mt_tracer_forget(void *p) {
 
 void mt_tracer_hold(void *p, mt_held *held) {
     held->epoch = atomic_load_explicit(&tracer->epoch, memory_order_relaxed);
+    if (mt_log_on()) {
+        mt_log_reallocates(p);
+        p = NULL;
+    }
     held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
 }
 

@@ -32,6 +32,7 @@
 
 #include "context.h"
 #include "levels.h"
+#include "log.h"
 #include "options.h"
 #include "sampler.h"
 #include "sites.h"
@@ -107,7 +108,7 @@ static inline bool mt_tracer_must_look(const void *chunk) {
 /* And if it must: false if a look into the table says so. Where nearly all are recorded nobody
  * looks twice. */
 static inline bool mt_tracer_may_know(const void *chunk) {
-    return mt_levels_several(&mt_tracer_state.chunks) ||
+    return mt_log_on() || mt_levels_several(&mt_tracer_state.chunks) ||
            mt_chunks_may_hold(&mt_tracer_state.chunks.level[0], (uintptr_t)chunk);
 }
 
