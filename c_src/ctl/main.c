@@ -1,5 +1,4 @@
 /* main: mtracectl, the command line. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,15 +13,6 @@ typedef struct {
 static const command commands[] = {
     {NULL, NULL, NULL},
 };
-
-void mt_say(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("mtracectl: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-}
 
 static void usage(FILE *to) {
     fputs("usage: mtracectl COMMAND [OPTIONS] [ARGUMENTS]\n\n", to);
