@@ -8,6 +8,9 @@ enum {
     MT_EXIT_USAGE = 2   /* nobody knows such an option or argument */
 };
 
+/* mtracectl log [OPTIONS] FILE: see log_command. */
+int mt_command_log(int argc, char **argv);
+
 /* Prints one sentence to stderr, "mtracectl: " before it and a newline behind. */
 void mt_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

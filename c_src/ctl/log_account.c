@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "log_text.h"
+#include "log_out.h"
 
 enum { BATCH = 512, AHEAD = 12 };
 
@@ -134,13 +134,13 @@ static void finish_slices(mt_log_account *a) {
 
 static void prepare(mt_log_account *a, mt_log_file *file, const mt_log_stacks *stacks) {
     mt_log_live_open(&a->live);
-    a->site = mt_text_need(calloc(stacks->count, sizeof *a->site));
-    a->last = mt_text_need(calloc(stacks->threads.count, sizeof *a->last));
+    a->site = mt_out_need(calloc(stacks->count, sizeof *a->site));
+    a->last = mt_out_need(calloc(stacks->threads.count, sizeof *a->last));
     a->begin = mt_log_file_begin(file, stacks);
     a->end = mt_log_file_end(file);
     if (a->end < a->begin) a->end = a->begin;
     if (a->slices == 0) return;
-    a->slice = mt_text_need(calloc(a->slices, sizeof *a->slice));
+    a->slice = mt_out_need(calloc(a->slices, sizeof *a->slice));
     a->width = (a->end - a->begin) / a->slices + 1;
     a->slice_end = a->begin + a->width;
 }

@@ -36,10 +36,11 @@ typedef struct mt_log_account {
     mt_log_live live;
     mt_log_site *site; /* by a stack's number */
     uint64_t allocated, allocated_bytes, freed, reallocs, failed, temporary;
-    uint64_t stray;    /* frees without an allocation */
-    uint64_t replaced; /* chunks whose free was missed */
-    uint64_t bytes, peak, peak_bytes, peak_time,
-        peaks;                                  /* live now; at the peak; how many so far */
+    uint64_t stray;        /* frees without an allocation */
+    uint64_t replaced;     /* chunks whose free was missed */
+    uint64_t count, bytes; /* live now, of what counts */
+    uint64_t peak, peak_bytes, peak_time;
+    uint64_t peaks;                             /* how often there was a new one */
     uint64_t events, before_damage, begin, end; /* begin, end: ticks */
     mt_log_slice *slice;                        /* or NULL */
     uint32_t slices, now;

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "log_text.h"
+#include "log_out.h"
 
 typedef enum { WHOLE, CUT, NONE, OTHER_VERSION } condition;
 
@@ -82,8 +82,8 @@ static void note_time(mt_log_file *file, uint64_t ticks, uint64_t ns, bool first
 static void append(mt_log_file *file, const mt_log_block *head, uint64_t at, uint32_t thread) {
     while (thread >= file->threads_room || !file->first) {
         size_t before = file->threads_room, room = before;
-        file->first = mt_text_grow(file->first, before, &room, sizeof *file->first);
-        file->last = mt_text_grow(file->last, before, &file->threads_room, sizeof *file->last);
+        file->first = mt_out_grow(file->first, before, &room, sizeof *file->first);
+        file->last = mt_out_grow(file->last, before, &file->threads_room, sizeof *file->last);
         for (size_t i = before; i < room; i++) file->first[i] = file->last[i] = MT_LOG_NO_ID;
     }
     uint32_t last = file->last[thread];
@@ -94,7 +94,7 @@ static void append(mt_log_file *file, const mt_log_block *head, uint64_t at, uin
     }
     file->lost += head->sequence - expected;
     file->dropped += head->dropped;
-    file->part = mt_text_grow(file->part, file->parts, &file->room, sizeof *file->part);
+    file->part = mt_out_grow(file->part, file->parts, &file->room, sizeof *file->part);
     if (last == MT_LOG_NO_ID) file->first[thread] = file->parts;
     else file->part[last].next = file->parts;
     file->last[thread] = file->parts;
@@ -197,7 +197,7 @@ static int refuse(const mt_log_file *file) {
 static int open_file(mt_log_file *file, const char *path) {
     struct stat is;
     *file = (mt_log_file){.path = path};
-    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    file->fd = open(strcmp(path, "-") == 0 ? "/dev/stdin" : path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file->fd < 0 || fstat(file->fd, &is) != 0) {
         mt_say("%s cannot be read: %s", path, strerror(errno));
     } else if (S_ISDIR(is.st_mode)) {
@@ -216,7 +216,7 @@ static int open_file(mt_log_file *file, const char *path) {
 int mt_log_file_open(mt_log_file *file, mt_log_stacks *stacks, const char *path) {
     mt_log_stacks_open(stacks);
     if (open_file(file, path) != 0) return -1;
-    file->block = mt_text_need(malloc(MT_LOG_BLOCK_MAX));
+    file->block = mt_out_need(malloc(MT_LOG_BLOCK_MAX));
     posix_fadvise(file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     if (index_blocks(file, stacks, false, 0)) {
         uint32_t generation = file->generation;

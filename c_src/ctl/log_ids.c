@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "log_text.h"
+#include "log_out.h"
 
 static struct mt_log_id *cell_of(const mt_log_ids *ids, uint32_t id) {
     uint32_t at = (id * 0x9e3779b1u ^ id >> 15) & (ids->cells - 1);
@@ -18,7 +18,7 @@ uint32_t mt_log_ids_find(const mt_log_ids *ids, uint32_t id) {
 static void grow(mt_log_ids *ids) {
     mt_log_ids old = *ids;
     ids->cells = old.cells ? old.cells * 2 : 256;
-    ids->cell = mt_text_need(calloc(ids->cells, sizeof *ids->cell));
+    ids->cell = mt_out_need(calloc(ids->cells, sizeof *ids->cell));
     for (uint32_t i = 0; i < old.cells; i++)
         if (old.cell[i].index) *cell_of(ids, old.cell[i].id) = old.cell[i];
     free(old.cell);

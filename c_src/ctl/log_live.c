@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "log_text.h"
+#include "log_out.h"
 
 enum { FIRST_BITS = 14 };
 
@@ -14,7 +14,7 @@ static void map(mt_log_live *live, unsigned bits) {
     live->count = 0;
     size_t bytes = live->cells * sizeof *live->cell;
     live->cell = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mt_text_need(live->cell == MAP_FAILED ? NULL : live->cell);
+    mt_out_need(live->cell == MAP_FAILED ? NULL : live->cell);
     madvise(live->cell, bytes, MADV_HUGEPAGE);
 }
 

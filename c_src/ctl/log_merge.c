@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "log_text.h"
+#include "log_out.h"
 
 struct mt_log_stream {
     uint64_t time;  /* of the next event, in units of the clock: what the heap is ordered by */
@@ -61,7 +61,7 @@ static void load(mt_log_merge *merge, mt_log_stream *s) {
         s->part = part->next ? part->next : MT_LOG_NO_ID;
         if (part->bytes > s->room) {
             free(s->words);
-            s->words = mt_text_need(malloc(part->bytes));
+            s->words = mt_out_need(malloc(part->bytes));
             s->room = part->bytes;
         }
         bool there = mt_log_file_read(file, part, s->words) == 0;
@@ -108,6 +108,7 @@ static bool decode(mt_log_merge *merge, mt_log_stream *s, mt_log_event *e) {
         s->from = e->address;
         mt_log_op next = next_op(merge, s);
         if (next == MT_LOG_REALLOC_FAILED || s->ended) return false;
+        if (next != MT_LOG_REALLOC_TO && next != MT_LOG_REALLOC_TO_LARGE) e->op = MT_LOG_FREE;
     } else {
         if (e->op == MT_LOG_REALLOC_TO) e->from = s->from;
         s->from = 0;
@@ -131,8 +132,8 @@ void mt_log_merge_open(mt_log_merge *merge, mt_log_file *file, const mt_log_stac
     uint32_t threads = stacks->threads.count;
     *merge = (mt_log_merge){.file = file, .stacks = stacks};
     merge->shift = stacks->start.tick_shift & 31;
-    merge->stream = mt_text_need(calloc(threads, sizeof *merge->stream));
-    merge->heap = mt_text_need(calloc(threads, sizeof *merge->heap));
+    merge->stream = mt_out_need(calloc(threads, sizeof *merge->stream));
+    merge->heap = mt_out_need(calloc(threads, sizeof *merge->heap));
     for (uint32_t t = 0; t < threads; t++) {
         mt_log_stream *s = &merge->stream[t];
         s->thread = t;

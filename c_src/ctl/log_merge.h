@@ -24,7 +24,8 @@ typedef struct mt_log_event {
 
 /* What a reader meets: a REALLOC_FROM ends the old chunk, a REALLOC_TO begins the new one. That
  * of a realloc that failed does not come, only the REALLOC_FAILED; that of one which had not
- * returned when the log ends does not come either: the chunk is still there. */
+ * returned when the log ends does not come either: the chunk is still there. One that nothing
+ * follows is a FREE. */
 
 typedef struct mt_log_stream mt_log_stream;
 

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log_text.h"
+#include "log_out.h"
 
 static void add_stack(mt_log_stacks *s, const uint64_t *words, uint32_t n);
 
 void mt_log_stacks_open(mt_log_stacks *stacks) {
     *stacks = (mt_log_stacks){.cells = 1024};
-    stacks->alike = mt_text_need(calloc(stacks->cells, sizeof *stacks->alike));
+    stacks->alike = mt_out_need(calloc(stacks->cells, sizeof *stacks->alike));
     add_stack(stacks, NULL, 0);
 }
 
@@ -47,9 +47,9 @@ static uint32_t *alike(const mt_log_stacks *s, const uint64_t *words, uint32_t n
 }
 
 static void add_stack(mt_log_stacks *s, const uint64_t *words, uint32_t n) {
-    s->stack = mt_text_grow(s->stack, s->count, &s->stack_room, sizeof *s->stack);
+    s->stack = mt_out_grow(s->stack, s->count, &s->stack_room, sizeof *s->stack);
     while (s->words_room - s->words_used < n || !s->words)
-        s->words = mt_text_grow(s->words, s->words_room, &s->words_room, sizeof *s->words);
+        s->words = mt_out_grow(s->words, s->words_room, &s->words_room, sizeof *s->words);
     if (n) memcpy(s->words + s->words_used, words, n * sizeof *words);
     s->stack[s->count++] = (mt_log_stack){.at = s->words_used, .frames = n};
     s->words_used += n;
@@ -58,7 +58,7 @@ static void add_stack(mt_log_stacks *s, const uint64_t *words, uint32_t n) {
 static void more_cells(mt_log_stacks *s) {
     free(s->alike);
     s->cells *= 2;
-    s->alike = mt_text_need(calloc(s->cells, sizeof *s->alike));
+    s->alike = mt_out_need(calloc(s->cells, sizeof *s->alike));
     for (uint32_t i = 1; i < s->count; i++)
         *alike(s, s->words + s->stack[i].at, s->stack[i].frames) = i + 1;
 }
@@ -73,24 +73,24 @@ static bool stack(mt_log_stacks *s, uint32_t id, const uint64_t *words, uint32_t
         add_stack(s, words, n);
         *cell = s->count;
     }
-    s->number = mt_text_grow(s->number, index, &s->number_room, sizeof *s->number);
+    s->number = mt_out_grow(s->number, index, &s->number_room, sizeof *s->number);
     s->number[index] = *cell - 1;
     return true;
 }
 
 /* A copy of the text in n words; it ends where they end at the latest. */
 static char *text(const uint64_t *words, uint32_t n) {
-    return mt_text_need(strndup((const char *)words, n * sizeof *words));
+    return mt_out_need(strndup((const char *)words, n * sizeof *words));
 }
 
 static bool object(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
     if (n < 5 || w[4] > (n - 5) * sizeof *w || w[4] > UINT16_MAX) return false;
     if (s->objects == MT_LOG_OBJECTS) return s->left_out++, true;
     uint32_t id_words = (uint32_t)((w[4] + 7) / 8);
-    s->object = mt_text_grow(s->object, s->objects, &s->object_room, sizeof *s->object);
+    s->object = mt_out_grow(s->object, s->objects, &s->object_room, sizeof *s->object);
     mt_log_object *o = &s->object[s->objects++];
     *o = (mt_log_object){w[0], w[1], w[2], w[3], .build_id_bytes = (uint32_t)w[4]};
-    o->build_id = mt_text_need(malloc(w[4] + 1));
+    o->build_id = mt_out_need(malloc(w[4] + 1));
     memcpy(o->build_id, w + 5, w[4]);
     o->path = text(w + 5 + id_words, n - 5 - id_words);
     return true;
@@ -99,7 +99,7 @@ static bool object(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
 static bool gone(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
     if (n < 3) return false;
     if (s->gones == MT_LOG_OBJECTS) return s->left_out++, true;
-    s->gone = mt_text_grow(s->gone, s->gones, &s->gone_room, sizeof *s->gone);
+    s->gone = mt_out_grow(s->gone, s->gones, &s->gone_room, sizeof *s->gone);
     s->gone[s->gones++] = (struct mt_log_gone){w[0], w[1], w[2]};
     return true;
 }
@@ -110,7 +110,7 @@ static bool start(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
     if (s->has_start) return true;
     memcpy(&s->start, w, sizeof s->start);
     uint64_t bytes = (n - words) * sizeof *w;
-    s->command = mt_text_need(calloc(1, bytes + 1));
+    s->command = mt_out_need(calloc(1, bytes + 1));
     memcpy(s->command, w + words, bytes);
     while (bytes && s->command[bytes - 1] == 0) bytes--;
     s->command_bytes = bytes;
@@ -121,14 +121,15 @@ static bool start(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
 uint32_t mt_log_stacks_thread(mt_log_stacks *s, uint32_t id) {
     uint32_t before = s->threads.count, number = mt_log_ids_add(&s->threads, id);
     if (number < before) return number;
-    s->thread = mt_text_grow(s->thread, number, &s->thread_room, sizeof *s->thread);
+    s->thread = mt_out_grow(s->thread, number, &s->thread_room, sizeof *s->thread);
     s->thread[number] = (mt_log_thread){0};
     return number;
 }
 
 static bool thread(mt_log_stacks *s, uint32_t id, const uint64_t *w, uint32_t n) {
     if (n < 1) return false;
-    mt_log_thread *t = &s->thread[mt_log_stacks_thread(s, id)];
+    uint32_t number = mt_log_stacks_thread(s, id);
+    mt_log_thread *t = &s->thread[number];
     free(t->name);
     *t = (mt_log_thread){w[0], text(w + 1, n - 1)};
     return true;
@@ -202,7 +203,7 @@ void mt_log_stacks_ready(mt_log_stacks *s) {
         if (s->ids.cell[i].index && s->ids.cell[i].id > most) most = s->ids.cell[i].id;
     if (most / 64 > s->ids.count + 1024) return;
     s->direct = most + 1;
-    s->quick = mt_text_need(calloc(s->direct, sizeof *s->quick));
+    s->quick = mt_out_need(calloc(s->direct, sizeof *s->quick));
     for (uint32_t i = 0; i < s->ids.cells; i++)
         if (s->ids.cell[i].index)
             s->quick[s->ids.cell[i].id] = s->number[s->ids.cell[i].index - 1];

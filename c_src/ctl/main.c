@@ -11,6 +11,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    {"log", mt_command_log, "turns an event log into what other tools read, and reports"},
     {NULL, NULL, NULL},
 };
 

@@ -1,5 +1,5 @@
-/* log_text: buffered output, and escaping. */
-#include "log_text.h"
+/* log_out: buffered output, and escaping. */
+#include "log_out.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,29 +9,30 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "sizes.h"
 
 enum { PIECE = 1 << 16 };
 
-void *mt_text_need(void *pointer) {
+void *mt_out_need(void *pointer) {
     if (pointer) return pointer;
     mt_say("there is not enough memory");
     exit(MT_EXIT_FAILED);
 }
 
-void *mt_text_grow(void *array, size_t n, size_t *room, size_t size) {
+void *mt_out_grow(void *array, size_t n, size_t *room, size_t size) {
     if (n < *room) return array;
     size_t more = *room ? *room * 2 : 64;
-    array = mt_text_need(reallocarray(array, more, size));
+    array = mt_out_need(reallocarray(array, more, size));
     *room = more;
     return array;
 }
 
-void mt_text_open(mt_text *text, int fd) {
-    *text = (mt_text){.bytes = NULL, .room = fd < 0 ? 256 : PIECE, .fd = fd};
-    text->bytes = mt_text_need(malloc(text->room));
+void mt_out_open(mt_out *text, int fd) {
+    *text = (mt_out){.bytes = NULL, .room = fd < 0 ? 256 : PIECE, .fd = fd};
+    text->bytes = mt_out_need(malloc(text->room));
 }
 
-void mt_text_flush(mt_text *text) {
+void mt_out_flush(mt_out *text) {
     for (size_t at = 0; at < text->used;) {
         ssize_t n = write(text->fd, text->bytes + at, text->used - at);
         if (n < 0 && errno == EINTR) continue;
@@ -45,25 +46,25 @@ void mt_text_flush(mt_text *text) {
     text->used = 0;
 }
 
-void mt_text_close(mt_text *text) {
-    if (text->fd >= 0) mt_text_flush(text);
+void mt_out_close(mt_out *text) {
+    if (text->fd >= 0) mt_out_flush(text);
     free(text->bytes);
     text->bytes = NULL;
 }
 
 /* Room for n more bytes, at most PIECE. */
-static char *ready(mt_text *text, size_t n) {
+static char *ready(mt_out *text, size_t n) {
     if (text->room - text->used < n) {
-        if (text->fd >= 0) mt_text_flush(text);
+        if (text->fd >= 0) mt_out_flush(text);
         else {
             text->room = text->room * 2 + n;
-            text->bytes = mt_text_need(realloc(text->bytes, text->room));
+            text->bytes = mt_out_need(realloc(text->bytes, text->room));
         }
     }
     return text->bytes + text->used;
 }
 
-void mt_text_put(mt_text *text, const char *bytes, size_t n) {
+void mt_out_put(mt_out *text, const char *bytes, size_t n) {
     for (size_t part; n > 0; bytes += part, n -= part) {
         part = n < PIECE ? n : PIECE;
         memcpy(ready(text, part), bytes, part);
@@ -71,33 +72,33 @@ void mt_text_put(mt_text *text, const char *bytes, size_t n) {
     }
 }
 
-void mt_text_str(mt_text *text, const char *string) {
-    mt_text_put(text, string, strlen(string));
+void mt_out_str(mt_out *text, const char *string) {
+    mt_out_put(text, string, strlen(string));
 }
 
-void mt_text_print(mt_text *text, const char *format, ...) {
+void mt_out_print(mt_out *text, const char *format, ...) {
     char line[512];
     va_list arguments;
     va_start(arguments, format);
     int n = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    if (n > 0) mt_text_put(text, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    if (n > 0) mt_out_put(text, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
-void mt_text_number(mt_text *text, uint64_t number) {
+void mt_out_number(mt_out *text, uint64_t number) {
     char digits[20], *d = digits + sizeof digits;
     do *--d = (char)('0' + number % 10);
     while (number /= 10);
-    mt_text_put(text, d, (size_t)(digits + sizeof digits - d));
+    mt_out_put(text, d, (size_t)(digits + sizeof digits - d));
 }
 
-void mt_text_hex(mt_text *text, uint64_t number) {
+void mt_out_hex(mt_out *text, uint64_t number) {
     char digits[18], *d = digits + sizeof digits;
     do *--d = "0123456789abcdef"[number & 15];
     while (number >>= 4);
     *--d = 'x';
     *--d = '0';
-    mt_text_put(text, d, (size_t)(digits + sizeof digits - d));
+    mt_out_put(text, d, (size_t)(digits + sizeof digits - d));
 }
 
 /* The bytes of the character at s, 0 if it is none of UTF-8 (RFC 3629); its number in *c. */
@@ -124,58 +125,42 @@ static int is_control(uint32_t c) {
 
 #define UNKNOWN "\xef\xbf\xbd"
 
-void mt_text_json(mt_text *text, const char *name) {
+void mt_out_json(mt_out *text, const char *name) {
     const unsigned char *s = (const unsigned char *)name;
     for (unsigned n; *s; s += n ? n : 1) {
         uint32_t c;
         n = character(s, &c);
-        if (n == 0) mt_text_str(text, UNKNOWN);
-        else if (c == '"' || c == '\\') mt_text_put(text, (char[]){'\\', (char)c}, 2);
-        else if (is_control(c)) mt_text_print(text, "\\u%04x", c);
-        else mt_text_put(text, (const char *)s, n);
+        if (n == 0) mt_out_str(text, UNKNOWN);
+        else if (c == '"' || c == '\\') mt_out_put(text, (char[]){'\\', (char)c}, 2);
+        else if (is_control(c)) mt_out_print(text, "\\u%04x", c);
+        else mt_out_put(text, (const char *)s, n);
     }
 }
 
-void mt_text_plain(mt_text *text, const char *name) {
+void mt_out_plain(mt_out *text, const char *name) {
     const unsigned char *s = (const unsigned char *)name;
     for (unsigned n; *s; s += n ? n : 1) {
         uint32_t c;
         n = character(s, &c);
-        if (n == 0 || is_control(c)) mt_text_str(text, UNKNOWN);
-        else mt_text_put(text, (const char *)s, n);
+        if (n == 0 || is_control(c)) mt_out_str(text, UNKNOWN);
+        else mt_out_put(text, (const char *)s, n);
     }
 }
 
-void mt_text_quoted(mt_text *text, const char *name) {
-    mt_text_put(text, "\"", 1);
+void mt_out_quoted(mt_out *text, const char *name) {
+    mt_out_put(text, "\"", 1);
     for (const char *quote; (quote = strchr(name, '"')); name = quote + 1) {
-        mt_text_put(text, name, (size_t)(quote - name));
-        mt_text_put(text, "\"\"", 2);
+        mt_out_put(text, name, (size_t)(quote - name));
+        mt_out_put(text, "\"\"", 2);
     }
-    mt_text_str(text, name);
-    mt_text_put(text, "\"", 1);
+    mt_out_str(text, name);
+    mt_out_put(text, "\"", 1);
 }
 
-void mt_text_size(mt_text *text, uint64_t bytes) {
-    static const char *const units[] = {"KB", "MB", "GB", "TB", "PB", "EB"};
-    if (bytes < 1000) {
-        mt_text_print(text, "%u B", (unsigned)bytes);
-        return;
-    }
-    double size = (double)bytes / 1000;
-    unsigned unit = 0;
-    for (; size >= 999.9995 && unit < 5; unit++) size /= 1000;
-    mt_text_print(text, "%.3f %s", size, units[unit]);
+void mt_out_size(mt_out *text, uint64_t bytes) {
+    mt_out_str(text, mt_size_text(bytes).text);
 }
 
-void mt_text_age(mt_text *text, uint64_t ns) {
-    uint64_t minutes = ns / 60000000000ull;
-    if (minutes >= 60)
-        mt_text_print(text, "%llu h %u min", (unsigned long long)minutes / 60,
-                      (unsigned)(minutes % 60));
-    else if (minutes > 0)
-        mt_text_print(text, "%u min %.1f s", (unsigned)minutes,
-                      (double)(ns % 60000000000ull) / 1e9);
-    else if (ns >= 1000000000) mt_text_print(text, "%.3f s", (double)ns / 1e9);
-    else mt_text_print(text, "%.3f ms", (double)ns / 1e6);
+void mt_out_age(mt_out *text, uint64_t ns) {
+    mt_out_str(text, mt_time_text(ns).text);
 }
