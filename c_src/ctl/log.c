@@ -8,13 +8,13 @@
 #include "log_maps.h"
 
 /* The threads that --thread means. False: there is none. */
-static bool choose_threads(mt_log *log) {
+static bool choose_threads(mt_logged *log) {
     const char *wanted = log->options->thread;
     if (!wanted) return true;
     bool any = false;
     log->counts = mt_out_need(calloc(log->stacks.threads.count, sizeof *log->counts));
     for (uint32_t t = 0; t < log->stacks.threads.count; t++) {
-        const mt_log_thread *thread = &log->stacks.thread[t];
+        const mt_logged_thread *thread = &log->stacks.thread[t];
         char *end;
         bool is = strtoull(wanted, &end, 10) == thread->tid && *end == 0 && end != wanted;
         if (thread->name && strcmp(thread->name, wanted) == 0) is = true;
@@ -24,28 +24,29 @@ static bool choose_threads(mt_log *log) {
     return any;
 }
 
-int mt_log_open(mt_log *log, const char *path, const mt_log_options *options, mt_out *out) {
-    *log = (mt_log){.options = options, .out = out};
-    if (mt_log_file_open(&log->file, &log->stacks, path) != 0 || !choose_threads(log))
+int mt_logged_open(mt_logged *log, const char *path, const mt_logged_options *options,
+                   mt_out *out) {
+    *log = (mt_logged){.options = options, .out = out};
+    if (mt_logged_file_open(&log->file, &log->stacks, path) != 0 || !choose_threads(log))
         return -1;
     if (options->show.ignore_path && !(log->ignore = mt_ignore_read(options->show.ignore_path)))
         return -1;
     log->names = mt_out_need(mt_names_open(options->show.folders));
     if (options->show.no_lines) mt_names_no_lines(log->names);
-    if (options->maps && mt_log_maps_read(log->names, options->maps, options->show.folders))
+    if (options->maps && mt_logged_maps_read(log->names, options->maps, options->show.folders))
         return -1;
     for (uint32_t i = 0; i < log->stacks.objects; i++) {
-        const mt_log_object *o = &log->stacks.object[i];
+        const mt_logged_object *o = &log->stacks.object[i];
         mt_names_object(log->names, o->lo, o->hi, o->base, o->since, o->until, o->path,
                         o->build_id, o->build_id_bytes);
     }
     return 0;
 }
 
-void mt_log_close(mt_log *log) {
+void mt_logged_close(mt_logged *log) {
     if (log->names) mt_names_close(log->names);
-    mt_log_file_close(&log->file);
-    mt_log_stacks_close(&log->stacks);
+    mt_logged_file_close(&log->file);
+    mt_logged_stacks_close(&log->stacks);
     mt_ignore_free(log->ignore);
     free(log->ignored);
     free(log->counts);
@@ -57,8 +58,8 @@ static const char *plural(uint64_t n) {
 
 #define N(n) (unsigned long long)(n), plural(n)
 
-int mt_log_tell(const mt_log *log) {
-    const mt_log_file *f = &log->file;
+int mt_logged_tell(const mt_logged *log) {
+    const mt_logged_file *f = &log->file;
     if (f->damaged)
         mt_say(
             "%s is damaged in %llu place%s, the first at byte %llu, behind %llu event%s: %llu "
@@ -85,26 +86,26 @@ int mt_log_tell(const mt_log *log) {
         mt_say("%s has no end, it stops after %llu event%s: the program was killed, or still "
                "runs",
                f->path, N(log->events));
-    return mt_log_file_is_damaged(f) || f->vanished ? MT_EXIT_FAILED : 0;
+    return mt_logged_file_is_damaged(f) || f->vanished ? MT_EXIT_FAILED : 0;
 }
 
-void mt_log_books(mt_log *log, mt_log_account *account) {
+void mt_logged_books(mt_logged *log, mt_logged_account *account) {
     account->counts = log->counts;
-    mt_log_account_run(account, &log->file, &log->stacks);
+    mt_logged_account_run(account, &log->file, &log->stacks);
     log->events = account->events;
     log->before_damage = account->before_damage;
 }
 
-mt_log_left *mt_log_what_is_left(const mt_log *log, const mt_log_account *account,
-                                 uint64_t age_ns) {
-    mt_log_left *left = mt_out_need(calloc(log->stacks.count, sizeof *left));
-    uint64_t end = mt_log_file_ns(&log->file, account->end);
+mt_logged_left *mt_logged_what_is_left(const mt_logged *log, const mt_logged_account *account,
+                                       uint64_t age_ns) {
+    mt_logged_left *left = mt_out_need(calloc(log->stacks.count, sizeof *left));
+    uint64_t end = mt_logged_file_ns(&log->file, account->end);
     for (uint64_t i = 0; i < account->live.cells; i++) {
-        const mt_log_chunk *chunk = &account->live.cell[i];
+        const mt_logged_chunk *chunk = &account->live.cell[i];
         if (!chunk->address || (log->counts && !log->counts[chunk->thread])) continue;
-        uint64_t born = age_ns ? mt_log_file_ns(&log->file, chunk->time) : end;
+        uint64_t born = age_ns ? mt_logged_file_ns(&log->file, chunk->time) : end;
         if (age_ns && (born > end || end - born < age_ns)) continue;
-        mt_log_left *l = &left[chunk->stack];
+        mt_logged_left *l = &left[chunk->stack];
         if (l->count == 0 || chunk->time < l->oldest) l->oldest = chunk->time;
         if (l->count == 0 || chunk->time > l->youngest) l->youngest = chunk->time;
         l->count++;

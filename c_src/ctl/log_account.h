@@ -15,7 +15,7 @@
 #include "log_live.h"
 #include "log_merge.h"
 
-typedef struct mt_log_site {
+typedef struct mt_logged_site {
     uint64_t live, live_bytes;
     uint64_t allocated, allocated_bytes, temporary;
     uint64_t most, most_bytes;       /* each at its own moment */
@@ -23,18 +23,18 @@ typedef struct mt_log_site {
     uint64_t aside;                  /* the number of the peak that those are of */
     uint64_t first;                  /* ticks of its first event */
     uint64_t stray;                  /* frees without an allocation */
-} mt_log_site;
+} mt_logged_site;
 
 /* One of equal shares of the log's time. */
-typedef struct mt_log_slice {
+typedef struct mt_logged_slice {
     uint64_t live, live_bytes; /* at its end */
     uint64_t most_bytes;       /* within */
     uint64_t allocated, freed, temporary;
-} mt_log_slice;
+} mt_logged_slice;
 
-typedef struct mt_log_account {
-    mt_log_live live;
-    mt_log_site *site; /* by a stack's number */
+typedef struct mt_logged_account {
+    mt_logged_live live;
+    mt_logged_site *site; /* by a stack's number */
     uint64_t allocated, allocated_bytes, freed, reallocs, failed, temporary;
     uint64_t stray;        /* frees without an allocation */
     uint64_t replaced;     /* chunks whose free was missed */
@@ -42,21 +42,21 @@ typedef struct mt_log_account {
     uint64_t peak, peak_bytes, peak_time;
     uint64_t peaks;                             /* how often there was a new one */
     uint64_t events, before_damage, begin, end; /* begin, end: ticks */
-    mt_log_slice *slice;                        /* or NULL */
+    mt_logged_slice *slice;                     /* or NULL */
     uint32_t slices, now;
     uint64_t width, slice_end;
     /* What the caller wants. */
     const bool *counts; /* by a thread's number: whose allocations count; NULL: all */
-    void (*on_stray)(void *context, const mt_log_event *free); /* or NULL */
+    void (*on_stray)(void *context, const mt_logged_event *free); /* or NULL */
     void *context;
     uint64_t *last; /* by a thread's number: what it allocated last */
-} mt_log_account;
+} mt_logged_account;
 
 /* Reads the whole log. Before: counts, on_stray, context and slices (0: none) are set, all else
  * is 0. */
-void mt_log_account_run(mt_log_account *account, mt_log_file *file,
-                        const mt_log_stacks *stacks);
+void mt_logged_account_run(mt_logged_account *account, mt_logged_file *file,
+                           const mt_logged_stacks *stacks);
 
-void mt_log_account_close(mt_log_account *account);
+void mt_logged_account_close(mt_logged_account *account);
 
 #endif

@@ -6,14 +6,14 @@
 #include "commands.h"
 #include "log.h"
 
-static void add_sites(mt_log *log, const mt_log_account *a, mt_census *census) {
-    mt_log_left *left = mt_log_what_is_left(log, a, log->options->show.leaks_only_ns);
+static void add_sites(mt_logged *log, const mt_logged_account *a, mt_census *census) {
+    mt_logged_left *left = mt_logged_what_is_left(log, a, log->options->show.leaks_only_ns);
     census->site = mt_out_need(calloc(log->stacks.count, sizeof *census->site));
     for (uint32_t i = 0; i < log->stacks.count; i++) {
-        const mt_log_site *s = &a->site[i];
+        const mt_logged_site *s = &a->site[i];
         if (!left[i].count) continue;
         census->site[census->sites++] =
-            (mt_census_site){.stack = mt_log_stacks_addresses(&log->stacks, i),
+            (mt_census_site){.stack = mt_logged_stacks_addresses(&log->stacks, i),
                              .frames = log->stacks.stack[i].frames,
                              .count = left[i].count,
                              .bytes = left[i].bytes,
@@ -21,26 +21,26 @@ static void add_sites(mt_log *log, const mt_log_account *a, mt_census *census) {
                              .peak_bytes = s->most_bytes,
                              .allocated = s->allocated,
                              .allocated_bytes = s->allocated_bytes,
-                             .oldest_ns = mt_log_file_ns(&log->file, left[i].oldest),
-                             .youngest_ns = mt_log_file_ns(&log->file, left[i].youngest)};
+                             .oldest_ns = mt_logged_file_ns(&log->file, left[i].oldest),
+                             .youngest_ns = mt_logged_file_ns(&log->file, left[i].youngest)};
         census->count += left[i].count;
         census->bytes += left[i].bytes;
     }
     free(left);
 }
 
-static void add_objects(mt_log *log, mt_census *census) {
-    const mt_log_stacks *s = &log->stacks;
+static void add_objects(mt_logged *log, mt_census *census) {
+    const mt_logged_stacks *s = &log->stacks;
     census->object = mt_out_need(calloc(s->objects + 1, sizeof *census->object));
     census->objects = s->objects;
     for (uint32_t i = 0; i < s->objects; i++) {
-        const mt_log_object *o = &s->object[i];
+        const mt_logged_object *o = &s->object[i];
         census->object[i] =
             (mt_census_object){o->lo,
                                o->hi,
                                o->base,
-                               mt_log_file_ns(&log->file, o->since),
-                               o->until ? mt_log_file_ns(&log->file, o->until) : 0,
+                               mt_logged_file_ns(&log->file, o->since),
+                               o->until ? mt_logged_file_ns(&log->file, o->until) : 0,
                                o->path,
                                o->build_id,
                                o->build_id_bytes};
@@ -48,22 +48,22 @@ static void add_objects(mt_log *log, mt_census *census) {
 }
 
 /* Path and arguments with spaces between. */
-static char *command_of(const mt_log_stacks *s) {
+static char *command_of(const mt_logged_stacks *s) {
     char *command = mt_out_need(calloc(1, s->command_bytes + 1));
     for (uint64_t i = 0; i < s->command_bytes; i++)
         command[i] = s->command[i] ? s->command[i] : ' ';
     return command;
 }
 
-int mt_log_census(mt_log *log) {
-    mt_log_account a = {0};
-    mt_log_books(log, &a);
+int mt_logged_census(mt_logged *log) {
+    mt_logged_account a = {0};
+    mt_logged_books(log, &a);
     char *command = command_of(&log->stacks);
     mt_census census = {.pid = (uint32_t)log->stacks.start.pid,
                         .command = command,
-                        .start_ns = mt_log_file_ns(&log->file, a.begin),
-                        .now_ns = mt_log_file_ns(&log->file, a.end),
-                        .wall_ns = mt_log_file_wall(&log->file, &log->stacks, a.end),
+                        .start_ns = mt_logged_file_ns(&log->file, a.begin),
+                        .now_ns = mt_logged_file_ns(&log->file, a.end),
+                        .wall_ns = mt_logged_file_wall(&log->file, &log->stacks, a.end),
                         .exact = true,
                         .ended = true,
                         .recorded = a.allocated,
@@ -76,6 +76,6 @@ int mt_log_census(mt_log *log) {
     free(census.site);
     free(census.object);
     free(command);
-    mt_log_account_close(&a);
+    mt_logged_account_close(&a);
     return shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
 }

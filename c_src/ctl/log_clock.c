@@ -1,7 +1,7 @@
 /* log_file: its clock. Ticks become nanoseconds by two moments of which both are known. */
 #include "log_file.h"
 
-uint64_t mt_log_file_ns(const mt_log_file *file, uint64_t ticks) {
+uint64_t mt_logged_file_ns(const mt_logged_file *file, uint64_t ticks) {
     uint64_t dt = file->ticks[1] - file->ticks[0], dn = file->ns[1] - file->ns[0];
     bool known = file->ticks[1] > file->ticks[0] && file->ns[1] > file->ns[0];
     if (ticks <= file->ticks[0]) {
@@ -17,14 +17,14 @@ uint64_t mt_log_file_ns(const mt_log_file *file, uint64_t ticks) {
     return after < UINT64_MAX - file->ns[0] ? file->ns[0] + after : UINT64_MAX;
 }
 
-uint64_t mt_log_file_wall(const mt_log_file *file, const mt_log_stacks *stacks,
-                          uint64_t ticks) {
-    uint64_t ns = mt_log_file_ns(file, ticks);
+uint64_t mt_logged_file_wall(const mt_logged_file *file, const mt_logged_stacks *stacks,
+                             uint64_t ticks) {
+    uint64_t ns = mt_logged_file_ns(file, ticks);
     return stacks->has_start ? ns + (stacks->start.wall_ns - stacks->start.ns)
                              : ns - file->ns[0];
 }
 
-uint64_t mt_log_file_begin(const mt_log_file *file, const mt_log_stacks *stacks) {
+uint64_t mt_logged_file_begin(const mt_logged_file *file, const mt_logged_stacks *stacks) {
     if (stacks->has_start) return stacks->start.ticks;
     uint64_t begin = file->part[0].begin_ticks;
     for (uint32_t i = 1; i < file->parts; i++)
@@ -32,13 +32,13 @@ uint64_t mt_log_file_begin(const mt_log_file *file, const mt_log_stacks *stacks)
     return begin;
 }
 
-uint64_t mt_log_file_end(const mt_log_file *file) {
+uint64_t mt_logged_file_end(const mt_logged_file *file) {
     uint64_t end = 0;
     for (uint32_t i = 0; i < file->parts; i++)
         if (file->part[i].end_ticks > end) end = file->part[i].end_ticks;
     return end;
 }
 
-bool mt_log_file_is_damaged(const mt_log_file *file) {
+bool mt_logged_file_is_damaged(const mt_logged_file *file) {
     return file->damaged || file->strange || file->lost || file->repeated || file->gave_up;
 }

@@ -57,7 +57,7 @@ static int number(const char *option, const char *text, uint32_t most, uint32_t 
 }
 
 /* As mt_show_option. */
-static int valued(mt_log_options *o, int argc, char **argv) {
+static int valued(mt_logged_options *o, int argc, char **argv) {
     int taken = 0;
     const char *text;
     if ((text = argument(argc, argv, "--depth", &taken)))
@@ -77,10 +77,10 @@ static int valued(mt_log_options *o, int argc, char **argv) {
     return 0;
 }
 
-static int plain(mt_log_options *o, const char *word) {
+static int plain(mt_logged_options *o, const char *word) {
     static const struct {
         const char *word;
-        mt_log_output output;
+        mt_logged_output output;
     } outputs[] = {{"--jsonl", MT_LOG_JSONL},
                    {"--jsonl=short", MT_LOG_JSONL},
                    {"--jsonl=long", MT_LOG_JSONL_LONG},
@@ -95,7 +95,7 @@ static int plain(mt_log_options *o, const char *word) {
 }
 
 /* One option at argv[0]; the words that it took, -1: it has been said what is wrong. */
-static int option(mt_log_options *o, int argc, char **argv) {
+static int option(mt_logged_options *o, int argc, char **argv) {
     int taken = plain(o, argv[0]);
     if (taken == 0) taken = valued(o, argc, argv);
     if (taken == 0) taken = mt_show_option(&o->show, argc, argv);
@@ -107,7 +107,7 @@ static int option(mt_log_options *o, int argc, char **argv) {
 }
 
 /* What of several options is the output. 0, or -1: they do not fit. */
-static int settle(mt_log_options *o) {
+static int settle(mt_logged_options *o) {
     mt_show *show = &o->show;
     if (o->output == MT_LOG_SUMMARY && o->csv) o->output = MT_LOG_CSV;
     if (show->top == NOT_SAID) show->top = o->output == MT_LOG_REMAINING ? 0 : 10;
@@ -130,52 +130,52 @@ static int settle(mt_log_options *o) {
     return 0;
 }
 
-static int run(mt_log *log) {
+static int run(mt_logged *log) {
     switch (log->options->output) {
     case MT_LOG_JSONL:
-        return mt_log_jsonl(log, false);
+        return mt_logged_jsonl(log, false);
     case MT_LOG_JSONL_LONG:
-        return mt_log_jsonl(log, true);
+        return mt_logged_jsonl(log, true);
     case MT_LOG_CSV:
-        return mt_log_csv(log);
+        return mt_logged_csv(log);
     case MT_LOG_REMAINING:
-        return mt_log_remaining(log);
+        return mt_logged_remaining(log);
     case MT_LOG_ORPHANS:
-        return mt_log_orphans(log);
+        return mt_logged_orphans(log);
     case MT_LOG_DIFF:
-        return mt_log_diff(log);
+        return mt_logged_diff(log);
     case MT_LOG_TIMELINE:
-        return mt_log_timeline(log);
+        return mt_logged_timeline(log);
     case MT_LOG_CENSUS:
-        return mt_log_census(log);
+        return mt_logged_census(log);
     default:
-        return mt_log_summary(log);
+        return mt_logged_summary(log);
     }
 }
 
-static int read_log(const mt_log_options *options, const char *path) {
-    mt_log log;
+static int read_log(const mt_logged_options *options, const char *path) {
+    mt_logged log;
     mt_out out;
     signal(SIGPIPE, SIG_IGN); /* a write says so */
     mt_out_open(&out, STDOUT_FILENO);
     int status = MT_EXIT_FAILED;
     if (options->output == MT_LOG_SQL) {
-        mt_log_sql(&out);
+        mt_logged_sql(&out);
         mt_out_close(&out);
         return 0;
     }
-    if (mt_log_open(&log, path, options, &out) == 0) {
+    if (mt_logged_open(&log, path, options, &out) == 0) {
         status = run(&log);
         mt_out_flush(&out);
-        if (mt_log_tell(&log)) status = MT_EXIT_FAILED;
+        if (mt_logged_tell(&log)) status = MT_EXIT_FAILED;
     }
     mt_out_close(&out);
-    mt_log_close(&log);
+    mt_logged_close(&log);
     return status;
 }
 
 int mt_command_log(int argc, char **argv) {
-    mt_log_options options = {.show = MT_SHOW_DEFAULT};
+    mt_logged_options options = {.show = MT_SHOW_DEFAULT};
     const char *path = NULL;
     bool words = true;
     options.show.top = NOT_SAID;

@@ -6,37 +6,37 @@
 #include "log_frames.h"
 #include "log_rows.h"
 
-void mt_log_rows_open(mt_log_rows *rows, mt_log *log) {
+void mt_logged_rows_open(mt_logged_rows *rows, mt_logged *log) {
     rows->log = log;
     rows->stack = mt_out_need(calloc(log->stacks.count, sizeof *rows->stack));
 }
 
-void mt_log_rows_close(mt_log_rows *rows) {
+void mt_logged_rows_close(mt_logged_rows *rows) {
     for (uint32_t i = 0; i < rows->log->stacks.count; i++) free(rows->stack[i].text);
     free(rows->stack);
 }
 
-static struct mt_log_row_text *text_of(mt_log_rows *rows, const mt_log_event *e) {
-    struct mt_log_row_text *text = &rows->stack[e->stack];
+static struct mt_logged_row_text *text_of(mt_logged_rows *rows, const mt_logged_event *e) {
+    struct mt_logged_row_text *text = &rows->stack[e->stack];
     if (text->text) return text;
-    mt_log *log = rows->log;
+    mt_logged *log = rows->log;
     mt_out json, field;
     mt_out_open(&json, -1);
     mt_out_open(&field, -1);
-    mt_log_frames_json(log, &json, e->stack, e->time, log->options->depth, false);
+    mt_logged_frames_json(log, &json, e->stack, e->time, log->options->depth, false);
     mt_out_put(&json, "", 1);
     mt_out_quoted(&field, json.bytes);
     mt_out_put(&field, "\n", 1);
     mt_out_close(&json);
     text->text = field.bytes;
     text->bytes = (uint32_t)field.used;
-    text->called[0] = mt_log_frames_called(log, e->stack, e->time, MT_LOG_ALLOC);
-    text->called[1] = mt_log_frames_called(log, e->stack, e->time, MT_LOG_FREE);
+    text->called[0] = mt_logged_frames_called(log, e->stack, e->time, MT_LOG_ALLOC);
+    text->called[1] = mt_logged_frames_called(log, e->stack, e->time, MT_LOG_FREE);
     return text;
 }
 
 /* realloc may be called as reallocarray; a stack of it that no name is known of says malloc. */
-static const char *called(const struct mt_log_row_text *text, mt_log_op op) {
+static const char *called(const struct mt_logged_row_text *text, mt_log_op op) {
     switch (op) {
     case MT_LOG_FREE:
         return text->called[1];
@@ -49,10 +49,10 @@ static const char *called(const struct mt_log_row_text *text, mt_log_op op) {
     }
 }
 
-void mt_log_row(mt_log_rows *rows, const mt_log_event *e) {
-    mt_log *log = rows->log;
+void mt_logged_row(mt_logged_rows *rows, const mt_logged_event *e) {
+    mt_logged *log = rows->log;
     mt_out *out = log->out;
-    const struct mt_log_row_text *text = text_of(rows, e);
+    const struct mt_logged_row_text *text = text_of(rows, e);
     mt_out_str(out, "\"");
     mt_out_str(out, called(text, e->op));
     mt_out_str(out, "\";");
@@ -62,30 +62,30 @@ void mt_log_row(mt_log_rows *rows, const mt_log_event *e) {
     mt_out_str(out, ";");
     mt_out_number(out, e->size);
     mt_out_str(out, ";");
-    mt_out_number(out, mt_log_file_wall(&log->file, &log->stacks, e->time) / 1000000);
+    mt_out_number(out, mt_logged_file_wall(&log->file, &log->stacks, e->time) / 1000000);
     mt_out_str(out, ";");
     mt_out_put(out, text->text, text->bytes);
 }
 
-int mt_log_csv(mt_log *log) {
-    mt_log_event events[256];
-    mt_log_merge merge;
-    mt_log_rows rows;
-    mt_log_merge_open(&merge, &log->file, &log->stacks);
-    mt_log_rows_open(&rows, log);
-    for (uint32_t n; (n = mt_log_merge_next(&merge, events, 256));)
+int mt_logged_csv(mt_logged *log) {
+    mt_logged_event events[256];
+    mt_logged_merge merge;
+    mt_logged_rows rows;
+    mt_logged_merge_open(&merge, &log->file, &log->stacks);
+    mt_logged_rows_open(&rows, log);
+    for (uint32_t n; (n = mt_logged_merge_next(&merge, events, 256));)
         for (uint32_t i = 0; i < n; i++)
             if (events[i].op != MT_LOG_REALLOC_FAILED &&
                 (!log->counts || log->counts[events[i].thread]))
-                mt_log_row(&rows, &events[i]);
+                mt_logged_row(&rows, &events[i]);
     log->events = merge.events;
     log->before_damage = merge.before_damage;
-    mt_log_rows_close(&rows);
-    mt_log_merge_close(&merge);
+    mt_logged_rows_close(&rows);
+    mt_logged_merge_close(&merge);
     return 0;
 }
 
-void mt_log_sql(mt_out *out) {
+void mt_logged_sql(mt_out *out) {
     mt_out_str(
         out,
         "-- For what mtracectl log FILE --csv > malloc_trace.csv has written, in sqlite3:\n"

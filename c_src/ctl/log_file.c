@@ -13,7 +13,7 @@
 
 typedef enum { WHOLE, CUT, NONE, OTHER_VERSION } condition;
 
-static bool fetch(const mt_log_file *file, uint64_t at, void *to, size_t n) {
+static bool fetch(const mt_logged_file *file, uint64_t at, void *to, size_t n) {
     for (size_t got = 0; got < n;) {
         ssize_t more = pread(file->fd, (char *)to + got, n - got, (off_t)(at + got));
         if (more < 0 && errno == EINTR) continue;
@@ -24,7 +24,7 @@ static bool fetch(const mt_log_file *file, uint64_t at, void *to, size_t n) {
 }
 
 /* What is at this place; a whole block is then in file->block, its header in *head. */
-static condition look(const mt_log_file *file, uint64_t at, mt_log_block *head) {
+static condition look(const mt_logged_file *file, uint64_t at, mt_log_block *head) {
     uint64_t left = file->size - at;
     *head = (mt_log_block){0};
     if (!fetch(file, at, head, left < sizeof *head ? left : sizeof *head)) return NONE;
@@ -43,7 +43,7 @@ static condition look(const mt_log_file *file, uint64_t at, mt_log_block *head) 
 
 /* The next whole block from `at` on, or the file's end. Only blocks whose header makes sense
  * cost more than a look; `*budget` bounds what a file made for it can cost. */
-static uint64_t search(mt_log_file *file, uint64_t at, uint64_t *budget) {
+static uint64_t search(mt_logged_file *file, uint64_t at, uint64_t *budget) {
     static char piece[1 << 16];
     const uint64_t magic = MT_LOG_MAGIC;
     while (file->size - at >= sizeof(mt_log_block)) {
@@ -68,7 +68,7 @@ static uint64_t search(mt_log_file *file, uint64_t at, uint64_t *budget) {
     return file->size;
 }
 
-static void note_time(mt_log_file *file, uint64_t ticks, uint64_t ns, bool first) {
+static void note_time(mt_logged_file *file, uint64_t ticks, uint64_t ns, bool first) {
     if (first || file->ns[0] == 0) {
         file->ticks[0] = ticks;
         file->ns[0] = ns;
@@ -79,7 +79,8 @@ static void note_time(mt_log_file *file, uint64_t ticks, uint64_t ns, bool first
     }
 }
 
-static void append(mt_log_file *file, const mt_log_block *head, uint64_t at, uint32_t thread) {
+static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
+                   uint32_t thread) {
     while (thread >= file->threads_room || !file->first) {
         size_t before = file->threads_room, room = before;
         file->first = mt_out_grow(file->first, before, &room, sizeof *file->first);
@@ -98,30 +99,30 @@ static void append(mt_log_file *file, const mt_log_block *head, uint64_t at, uin
     if (last == MT_LOG_NO_ID) file->first[thread] = file->parts;
     else file->part[last].next = file->parts;
     file->last[thread] = file->parts;
-    file->part[file->parts++] = (mt_log_part){at,
-                                              head->begin_ticks,
-                                              head->end_ticks,
-                                              head->bytes,
-                                              head->event_bytes,
-                                              head->checksum,
-                                              thread,
-                                              head->sequence,
-                                              head->dropped,
-                                              0};
+    file->part[file->parts++] = (mt_logged_part){at,
+                                                 head->begin_ticks,
+                                                 head->end_ticks,
+                                                 head->bytes,
+                                                 head->event_bytes,
+                                                 head->checksum,
+                                                 thread,
+                                                 head->sequence,
+                                                 head->dropped,
+                                                 0};
 }
 
-static void take(mt_log_file *file, mt_log_stacks *stacks, const mt_log_block *head,
+static void take(mt_logged_file *file, mt_logged_stacks *stacks, const mt_log_block *head,
                  uint64_t at) {
     uint32_t events = head->event_bytes / 8;
     uint32_t all = (uint32_t)(head->bytes - sizeof *head) / 8;
-    if (!mt_log_stacks_read(stacks, file->block + events, all - events)) file->strange++;
+    if (!mt_logged_stacks_read(stacks, file->block + events, all - events)) file->strange++;
     note_time(file, head->end_ticks, head->end_ns, false);
-    append(file, head, at, mt_log_stacks_thread(stacks, head->thread));
+    append(file, head, at, mt_logged_stacks_thread(stacks, head->thread));
 }
 
 /* Whether a block of another generation begins one, where the first of the file does not: the
  * first was then written by a thread that had not heard yet that the file was emptied. */
-static bool begins(const mt_log_file *file, const mt_log_block *head) {
+static bool begins(const mt_logged_file *file, const mt_log_block *head) {
     uint32_t at = head->event_bytes / 8, all = (uint32_t)(head->bytes - sizeof *head) / 8;
     for (mt_log_def def; at < all; at += def.words) {
         memcpy(&def, file->block + at, sizeof def);
@@ -131,25 +132,25 @@ static bool begins(const mt_log_file *file, const mt_log_block *head) {
     return false;
 }
 
-static void damage(mt_log_file *file, uint64_t at, uint64_t bytes) {
+static void damage(mt_logged_file *file, uint64_t at, uint64_t bytes) {
     if (file->damaged++ == 0) file->damaged_at = at;
     file->damaged_bytes += bytes;
 }
 
 /* Empties the index, all but what belongs to the file. */
-static void anew(mt_log_file *file, mt_log_stacks *stacks) {
-    mt_log_file kept = {
+static void anew(mt_logged_file *file, mt_logged_stacks *stacks) {
+    mt_logged_file kept = {
         .path = file->path, .fd = file->fd, .size = file->size, .block = file->block};
     free(file->part);
     free(file->first);
     free(file->last);
-    mt_log_stacks_close(stacks);
-    mt_log_stacks_open(stacks);
+    mt_logged_stacks_close(stacks);
+    mt_logged_stacks_open(stacks);
     *file = kept;
 }
 
 /* True: a later generation than the one that was looked for has its beginning here. */
-static bool index_blocks(mt_log_file *file, mt_log_stacks *stacks, bool decided,
+static bool index_blocks(mt_logged_file *file, mt_logged_stacks *stacks, bool decided,
                          uint32_t generation) {
     uint64_t budget = 64 * file->size + (64 << 20);
     bool any = decided;
@@ -177,7 +178,7 @@ static bool index_blocks(mt_log_file *file, mt_log_stacks *stacks, bool decided,
 }
 
 /* The sentence for a file without a single block. */
-static int refuse(const mt_log_file *file) {
+static int refuse(const mt_logged_file *file) {
     mt_log_block head;
     condition is = file->size ? look(file, 0, &head) : NONE;
     if (file->size == 0) mt_say("%s is empty: nothing has been written to it yet", file->path);
@@ -194,10 +195,11 @@ static int refuse(const mt_log_file *file) {
     return -1;
 }
 
-static int open_file(mt_log_file *file, const char *path) {
+static int open_file(mt_logged_file *file, const char *path) {
     struct stat is;
-    *file = (mt_log_file){.path = path};
-    file->fd = open(strcmp(path, "-") == 0 ? "/dev/stdin" : path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *file = (mt_logged_file){.path = path};
+    file->fd =
+        open(strcmp(path, "-") == 0 ? "/dev/stdin" : path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file->fd < 0 || fstat(file->fd, &is) != 0) {
         mt_say("%s cannot be read: %s", path, strerror(errno));
     } else if (S_ISDIR(is.st_mode)) {
@@ -213,8 +215,8 @@ static int open_file(mt_log_file *file, const char *path) {
     return -1;
 }
 
-int mt_log_file_open(mt_log_file *file, mt_log_stacks *stacks, const char *path) {
-    mt_log_stacks_open(stacks);
+int mt_logged_file_open(mt_logged_file *file, mt_logged_stacks *stacks, const char *path) {
+    mt_logged_stacks_open(stacks);
     if (open_file(file, path) != 0) return -1;
     file->block = mt_out_need(malloc(MT_LOG_BLOCK_MAX));
     posix_fadvise(file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -225,11 +227,11 @@ int mt_log_file_open(mt_log_file *file, mt_log_stacks *stacks, const char *path)
     }
     if (file->parts == 0) return refuse(file);
     if (stacks->has_start) note_time(file, stacks->start.ticks, stacks->start.ns, true);
-    mt_log_stacks_ready(stacks);
+    mt_logged_stacks_ready(stacks);
     return 0;
 }
 
-void mt_log_file_close(mt_log_file *file) {
+void mt_logged_file_close(mt_logged_file *file) {
     if (file->fd >= 0) close(file->fd);
     free(file->part);
     free(file->first);
@@ -237,7 +239,7 @@ void mt_log_file_close(mt_log_file *file) {
     free(file->block);
 }
 
-int mt_log_file_read(mt_log_file *file, const mt_log_part *part, uint64_t *words) {
+int mt_logged_file_read(mt_logged_file *file, const mt_logged_part *part, uint64_t *words) {
     size_t n = part->bytes - sizeof(mt_log_block);
     if (fetch(file, part->offset + sizeof(mt_log_block), words, n) &&
         mt_log_checksum(words, n) == part->checksum)

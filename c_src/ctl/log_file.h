@@ -20,18 +20,18 @@
 #include "log_stacks.h"
 #include "record/log_format.h"
 
-typedef struct mt_log_part {
+typedef struct mt_logged_part {
     uint64_t offset, begin_ticks, end_ticks;
     uint32_t bytes, event_bytes, checksum, thread; /* thread: its number in stacks */
     uint32_t sequence, dropped;
     uint32_t next; /* of this thread; 0: none (the first part follows nothing) */
-} mt_log_part;
+} mt_logged_part;
 
-typedef struct mt_log_file {
+typedef struct mt_logged_file {
     const char *path;
     int fd;
     uint64_t size;
-    mt_log_part *part;
+    mt_logged_part *part;
     uint32_t parts;
     size_t room;
     uint32_t *first, *last; /* parts of each thread; MT_LOG_NO_ID: none */
@@ -52,25 +52,26 @@ typedef struct mt_log_file {
     bool gave_up;      /* damage of a kind that it would take forever to search */
     /* Ticks and nanoseconds of the first and the last moment that are known together. */
     uint64_t ticks[2], ns[2];
-} mt_log_file;
+} mt_logged_file;
 
 /* Opens and indexes. 0, or -1 after a sentence on stderr: no log, none of ours, not a file. */
-int mt_log_file_open(mt_log_file *file, mt_log_stacks *stacks, const char *path);
-void mt_log_file_close(mt_log_file *file);
+int mt_logged_file_open(mt_logged_file *file, mt_logged_stacks *stacks, const char *path);
+void mt_logged_file_close(mt_logged_file *file);
 
 /* Reads a part's events into `words`, room for its bytes; -1: it is not there any more. */
-int mt_log_file_read(mt_log_file *file, const mt_log_part *part, uint64_t *words);
+int mt_logged_file_read(mt_logged_file *file, const mt_logged_part *part, uint64_t *words);
 
 /* Nanoseconds of CLOCK_MONOTONIC; of CLOCK_REALTIME (since 1970), if the log's start is known.
  */
-uint64_t mt_log_file_ns(const mt_log_file *file, uint64_t ticks);
-uint64_t mt_log_file_wall(const mt_log_file *file, const mt_log_stacks *stacks, uint64_t ticks);
+uint64_t mt_logged_file_ns(const mt_logged_file *file, uint64_t ticks);
+uint64_t mt_logged_file_wall(const mt_logged_file *file, const mt_logged_stacks *stacks,
+                             uint64_t ticks);
 
 /* The first and the last moment of the log. */
-uint64_t mt_log_file_begin(const mt_log_file *file, const mt_log_stacks *stacks);
-uint64_t mt_log_file_end(const mt_log_file *file);
+uint64_t mt_logged_file_begin(const mt_logged_file *file, const mt_logged_stacks *stacks);
+uint64_t mt_logged_file_end(const mt_logged_file *file);
 
 /* Whether something is wrong with it beyond a last block that is not whole. */
-bool mt_log_file_is_damaged(const mt_log_file *file);
+bool mt_logged_file_is_damaged(const mt_logged_file *file);
 
 #endif

@@ -8,7 +8,7 @@ static const char *last_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-static uint32_t frames_of(const mt_log *log, uint32_t stack, uint32_t depth) {
+static uint32_t frames_of(const mt_logged *log, uint32_t stack, uint32_t depth) {
     uint32_t frames = log->stacks.stack[stack].frames;
     return depth && depth < frames ? depth : frames;
 }
@@ -32,8 +32,8 @@ static void frame_text(mt_out *out, uint64_t address, const mt_names_place *plac
     mt_out_str(out, f->inlined ? " (inlined)\n" : "\n");
 }
 
-void mt_log_frames_text(mt_log *log, uint32_t stack, uint64_t at, uint32_t depth) {
-    const uint64_t *address = mt_log_stacks_addresses(&log->stacks, stack);
+void mt_logged_frames_text(mt_logged *log, uint32_t stack, uint64_t at, uint32_t depth) {
+    const uint64_t *address = mt_logged_stacks_addresses(&log->stacks, stack);
     uint32_t frames = frames_of(log, stack, depth);
     if (frames == 0) mt_out_str(log->out, "  (no stack)\n");
     for (uint32_t i = 0; i < frames; i++) {
@@ -91,9 +91,9 @@ static void frame_short(mt_out *to, uint64_t address, const mt_names_place *plac
     mt_out_str(to, "}");
 }
 
-void mt_log_frames_json(const mt_log *log, mt_out *to, uint32_t stack, uint64_t at,
-                        uint32_t depth, bool full) {
-    const uint64_t *address = mt_log_stacks_addresses(&log->stacks, stack);
+void mt_logged_frames_json(const mt_logged *log, mt_out *to, uint32_t stack, uint64_t at,
+                           uint32_t depth, bool full) {
+    const uint64_t *address = mt_logged_stacks_addresses(&log->stacks, stack);
     uint32_t frames = frames_of(log, stack, depth);
     mt_out_str(to, "[");
     for (uint32_t i = 0; i < frames; i++) {
@@ -117,9 +117,9 @@ static void caller(mt_out *to, uint64_t address, const mt_names_place *place, bo
     else mt_out_hex(to, address);
 }
 
-void mt_log_frames_callers(const mt_log *log, mt_out *to, uint32_t stack, uint64_t at,
-                           uint32_t depth, bool comparable) {
-    const uint64_t *address = mt_log_stacks_addresses(&log->stacks, stack);
+void mt_logged_frames_callers(const mt_logged *log, mt_out *to, uint32_t stack, uint64_t at,
+                              uint32_t depth, bool comparable) {
+    const uint64_t *address = mt_logged_stacks_addresses(&log->stacks, stack);
     uint32_t frames = frames_of(log, stack, depth ? depth + 1 : 0);
     if (frames < 2) mt_out_str(to, "(unknown)::(unknown)");
     for (uint32_t i = 1; i < frames; i++) {
@@ -128,15 +128,17 @@ void mt_log_frames_callers(const mt_log *log, mt_out *to, uint32_t stack, uint64
     }
 }
 
-const char *mt_log_frames_called(const mt_log *log, uint32_t stack, uint64_t at, mt_log_op op) {
+const char *mt_logged_frames_called(const mt_logged *log, uint32_t stack, uint64_t at,
+                                    mt_log_op op) {
     static const char *const family[] = {
         "malloc",        "calloc",   "realloc", "reallocarray", "posix_memalign",
         "aligned_alloc", "memalign", "valloc",  "pvalloc",      "strdup",
         "strndup",       "free",     "cfree",   "free_sized",   "free_aligned_sized"};
     const char *function = NULL;
     if (log->stacks.stack[stack].frames)
-        function = mt_names_find(log->names, *mt_log_stacks_addresses(&log->stacks, stack), at)
-                       ->frame->function;
+        function =
+            mt_names_find(log->names, *mt_logged_stacks_addresses(&log->stacks, stack), at)
+                ->frame->function;
     for (size_t i = 0; function && i < sizeof family / sizeof *family; i++)
         if (strcmp(family[i], function) == 0) return family[i];
     if (op == MT_LOG_FREE) return "free";

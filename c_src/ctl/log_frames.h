@@ -6,19 +6,20 @@
 
 /* A frame a line, as `#1 [0x55d0c0de1149] leak +0x19 prog leak.c:12`, inlined ones marked;
  * at most `depth` return addresses, 0: all. `at`: ticks. */
-void mt_log_frames_text(mt_log *log, uint32_t stack, uint64_t at, uint32_t depth);
+void mt_logged_frames_text(mt_logged *log, uint32_t stack, uint64_t at, uint32_t depth);
 
 /* A JSON array of objects with f, s, l (function, source file, line), or with all that is
  * known: address, function, offset, object, in_file, file, line, inlined. */
-void mt_log_frames_json(const mt_log *log, mt_out *to, uint32_t stack, uint64_t at,
-                        uint32_t depth, bool full);
+void mt_logged_frames_json(const mt_logged *log, mt_out *to, uint32_t stack, uint64_t at,
+                           uint32_t depth, bool full);
 
 /* library::symbol of the callers, innermost first, ` < ` between; the hook itself is left out.
  * In names only, nothing that changes from run to run, if `comparable`. */
-void mt_log_frames_callers(const mt_log *log, mt_out *to, uint32_t stack, uint64_t at,
-                           uint32_t depth, bool comparable);
+void mt_logged_frames_callers(const mt_logged *log, mt_out *to, uint32_t stack, uint64_t at,
+                              uint32_t depth, bool comparable);
 
 /* What was called: malloc, calloc, …; by the op where the hook has no name. A constant. */
-const char *mt_log_frames_called(const mt_log *log, uint32_t stack, uint64_t at, mt_log_op op);
+const char *mt_logged_frames_called(const mt_logged *log, uint32_t stack, uint64_t at,
+                                    mt_log_op op);
 
 #endif

@@ -4,26 +4,26 @@
 
 #include <stdint.h>
 
-typedef struct mt_log_group {
+typedef struct mt_logged_group {
     char *name;
     uint64_t hash;
     uint64_t count[2], bytes[2]; /* what for is the caller's */
     uint32_t stack;              /* one of the group's */
-} mt_log_group;
+} mt_logged_group;
 
-typedef struct mt_log_groups {
-    mt_log_group **cell; /* open addressing, at most half full */
+typedef struct mt_logged_groups {
+    mt_logged_group **cell; /* open addressing, at most half full */
     uint32_t count, cells;
-} mt_log_groups;
+} mt_logged_groups;
 
 /* The group of this name, made where there is none; valid until it is closed. Groups begin
  * empty: {0}. */
-mt_log_group *mt_log_groups_get(mt_log_groups *groups, const char *name);
+mt_logged_group *mt_logged_groups_get(mt_logged_groups *groups, const char *name);
 
 /* All groups, in an order: to be freed. */
-mt_log_group **mt_log_groups_sorted(const mt_log_groups *groups,
-                                    int (*order)(const void *, const void *));
+mt_logged_group **mt_logged_groups_sorted(const mt_logged_groups *groups,
+                                          int (*order)(const void *, const void *));
 
-void mt_log_groups_close(mt_log_groups *groups);
+void mt_logged_groups_close(mt_logged_groups *groups);
 
 #endif

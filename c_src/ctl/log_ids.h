@@ -5,17 +5,17 @@
 
 #include <stdint.h>
 
-typedef struct mt_log_ids {
-    struct mt_log_id {
+typedef struct mt_logged_ids {
+    struct mt_logged_id {
         uint32_t id, index; /* index + 1; 0: the cell is empty */
     } * cell;
     uint32_t count, cells; /* cells: a power of two, or 0 */
-} mt_log_ids;
+} mt_logged_ids;
 
 enum { MT_LOG_NO_ID = UINT32_MAX };
 
-uint32_t mt_log_ids_find(const mt_log_ids *ids, uint32_t id); /* MT_LOG_NO_ID: none */
-uint32_t mt_log_ids_add(mt_log_ids *ids, uint32_t id);        /* or find */
-void mt_log_ids_close(mt_log_ids *ids);
+uint32_t mt_logged_ids_find(const mt_logged_ids *ids, uint32_t id); /* MT_LOG_NO_ID: none */
+uint32_t mt_logged_ids_add(mt_logged_ids *ids, uint32_t id);        /* or find */
+void mt_logged_ids_close(mt_logged_ids *ids);
 
 #endif

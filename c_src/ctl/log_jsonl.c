@@ -21,10 +21,11 @@ typedef struct {
     uint32_t open;
 } pending;
 
-static void line(mt_log *log, unsigned op, uint64_t p, uint64_t p2, const mt_log_event *e) {
+static void line(mt_logged *log, unsigned op, uint64_t p, uint64_t p2,
+                 const mt_logged_event *e) {
     mt_out *out = log->out;
-    const mt_log_stack *stack = &log->stacks.stack[e->stack];
-    const uint64_t *address = mt_log_stacks_addresses(&log->stacks, e->stack);
+    const mt_logged_stack *stack = &log->stacks.stack[e->stack];
+    const uint64_t *address = mt_logged_stacks_addresses(&log->stacks, e->stack);
     uint32_t depth = log->options->depth ? log->options->depth : 1;
     mt_out_put(out, (char[]){'{', '"', 'o', 'p', '"', ':', (char)('0' + op)}, 7);
     mt_out_str(out, ",\"p\":\"");
@@ -42,17 +43,17 @@ static void line(mt_log *log, unsigned op, uint64_t p, uint64_t p2, const mt_log
 }
 
 /* An address that is given out while a realloc of it is under way. */
-static void overtaken(mt_log *log, pending *p, const mt_log_event *e) {
+static void overtaken(mt_logged *log, pending *p, const mt_logged_event *e) {
     for (uint32_t t = 0; t < log->stacks.threads.count; t++) {
         if (t == e->thread || p->from[t] != e->address) continue;
-        mt_log_event free = {.address = e->address};
+        mt_logged_event free = {.address = e->address};
         line(log, 2, e->address, 0, &free);
         p->from[t] = 0;
         p->open--;
     }
 }
 
-static void short_form(mt_log *log, pending *p, const mt_log_event *e) {
+static void short_form(mt_logged *log, pending *p, const mt_logged_event *e) {
     bool wanted = !log->counts || log->counts[e->thread];
     if (p->open && (e->op == MT_LOG_ALLOC || e->op == MT_LOG_REALLOC_TO)) overtaken(log, p, e);
     if (!wanted) return;
@@ -68,11 +69,11 @@ static void short_form(mt_log *log, pending *p, const mt_log_event *e) {
 }
 
 /* The stack of an event, which is made once. */
-static const mt_out *stack_of(mt_log *log, mt_out *made, const mt_log_event *e) {
+static const mt_out *stack_of(mt_logged *log, mt_out *made, const mt_logged_event *e) {
     mt_out *text = &made[e->stack];
     if (!text->bytes) {
         mt_out_open(text, -1);
-        mt_log_frames_json(log, text, e->stack, e->time, log->options->depth, true);
+        mt_logged_frames_json(log, text, e->stack, e->time, log->options->depth, true);
     }
     return text;
 }
@@ -83,16 +84,16 @@ static const char *const op_names[] = {[MT_LOG_ALLOC] = "alloc",
                                        [MT_LOG_REALLOC_TO] = "realloc_to",
                                        [MT_LOG_REALLOC_FAILED] = "realloc_failed"};
 
-static void long_form(mt_log *log, mt_out *made, const mt_log_event *e) {
+static void long_form(mt_logged *log, mt_out *made, const mt_logged_event *e) {
     mt_out *out = log->out;
     if (log->counts && !log->counts[e->thread]) return;
-    const mt_log_thread *thread = &log->stacks.thread[e->thread];
+    const mt_logged_thread *thread = &log->stacks.thread[e->thread];
     mt_out_str(out, "{\"op\":\"");
     mt_out_str(out, op_names[e->op]);
     mt_out_str(out, "\",\"called\":\"");
-    mt_out_str(out, mt_log_frames_called(log, e->stack, e->time, e->op));
+    mt_out_str(out, mt_logged_frames_called(log, e->stack, e->time, e->op));
     mt_out_str(out, "\",\"ns\":");
-    mt_out_number(out, mt_log_file_wall(&log->file, &log->stacks, e->time));
+    mt_out_number(out, mt_logged_file_wall(&log->file, &log->stacks, e->time));
     mt_out_str(out, ",\"thread\":");
     mt_out_number(out, thread->tid);
     mt_out_str(out, ",\"thread_name\":\"");
@@ -111,20 +112,20 @@ static void long_form(mt_log *log, mt_out *made, const mt_log_event *e) {
     mt_out_str(out, "}\n");
 }
 
-int mt_log_jsonl(mt_log *log, bool full) {
-    mt_log_event events[256];
-    mt_log_merge merge;
+int mt_logged_jsonl(mt_logged *log, bool full) {
+    mt_logged_event events[256];
+    mt_logged_merge merge;
     pending p = {mt_out_need(calloc(log->stacks.threads.count, sizeof *p.from)), 0};
     mt_out *made = mt_out_need(calloc(log->stacks.count, sizeof *made));
-    mt_log_merge_open(&merge, &log->file, &log->stacks);
-    for (uint32_t n; (n = mt_log_merge_next(&merge, events, 256));)
+    mt_logged_merge_open(&merge, &log->file, &log->stacks);
+    for (uint32_t n; (n = mt_logged_merge_next(&merge, events, 256));)
         for (uint32_t i = 0; i < n; i++) {
             if (full) long_form(log, made, &events[i]);
             else short_form(log, &p, &events[i]);
         }
     log->events = merge.events;
     log->before_damage = merge.before_damage;
-    mt_log_merge_close(&merge);
+    mt_logged_merge_close(&merge);
     for (uint32_t i = 0; i < log->stacks.count; i++) free(made[i].bytes);
     free(made);
     free(p.from);

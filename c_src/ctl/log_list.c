@@ -4,11 +4,11 @@
 #include "log.h"
 #include "log_frames.h"
 
-bool mt_log_ignored(mt_log *log, uint32_t stack, uint64_t at) {
+bool mt_logged_ignored(mt_logged *log, uint32_t stack, uint64_t at) {
     if (!log->ignore) return false;
     if (!log->ignored) log->ignored = mt_out_need(calloc(log->stacks.count, 1));
     if (log->ignored[stack]) return log->ignored[stack] == 2;
-    const uint64_t *address = mt_log_stacks_addresses(&log->stacks, stack);
+    const uint64_t *address = mt_logged_stacks_addresses(&log->stacks, stack);
     bool found = false;
     for (uint32_t i = 0; i < log->stacks.stack[stack].frames && !found; i++)
         found = mt_ignore_place(log->ignore, mt_names_find(log->names, address[i], at));
@@ -17,25 +17,26 @@ bool mt_log_ignored(mt_log *log, uint32_t stack, uint64_t at) {
 }
 
 static int by_bytes(const void *a, const void *b, void *left) {
-    const mt_log_left *x = (mt_log_left *)left + *(const uint32_t *)a;
-    const mt_log_left *y = (mt_log_left *)left + *(const uint32_t *)b;
+    const mt_logged_left *x = (mt_logged_left *)left + *(const uint32_t *)a;
+    const mt_logged_left *y = (mt_logged_left *)left + *(const uint32_t *)b;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
     if (x->count != y->count) return x->count < y->count ? 1 : -1;
     return *(const uint32_t *)a < *(const uint32_t *)b ? -1 : 1;
 }
 
-uint32_t *mt_log_order(mt_log *log, const mt_log_left *left, const mt_log_site *site,
-                       uint32_t *count) {
+uint32_t *mt_logged_order(mt_logged *log, const mt_logged_left *left,
+                          const mt_logged_site *site, uint32_t *count) {
     uint32_t *order = mt_out_need(malloc(log->stacks.count * sizeof *order)), n = 0;
     for (uint32_t i = 0; i < log->stacks.count; i++)
-        if (left[i].count && !mt_log_ignored(log, i, site[i].first)) order[n++] = i;
+        if (left[i].count && !mt_logged_ignored(log, i, site[i].first)) order[n++] = i;
     qsort_r(order, n, sizeof *order, by_bytes, (void *)left);
     *count = n;
     return order;
 }
 
 /* What stands at the head of a stack: its share, and since when. */
-static void head(mt_log *log, const mt_log_account *a, uint32_t number, const mt_log_left *l) {
+static void head(mt_logged *log, const mt_logged_account *a, uint32_t number,
+                 const mt_logged_left *l) {
     mt_out_print(log->out, "#%u: %llu block%s", number, (unsigned long long)l->count,
                  l->count == 1 ? "" : "s");
     if (l->bytes) {
@@ -43,29 +44,29 @@ static void head(mt_log *log, const mt_log_account *a, uint32_t number, const mt
         mt_out_size(log->out, l->bytes);
     }
     if (l->oldest) {
-        uint64_t end = mt_log_file_ns(&log->file, a->end);
+        uint64_t end = mt_logged_file_ns(&log->file, a->end);
         mt_out_str(log->out, ", age ");
-        mt_out_age(log->out, end - mt_log_file_ns(&log->file, l->youngest));
+        mt_out_age(log->out, end - mt_logged_file_ns(&log->file, l->youngest));
         if (l->count > 1) {
             mt_out_str(log->out, " to ");
-            mt_out_age(log->out, end - mt_log_file_ns(&log->file, l->oldest));
+            mt_out_age(log->out, end - mt_logged_file_ns(&log->file, l->oldest));
         }
     }
     mt_out_str(log->out, "\n");
 }
 
-void mt_log_list(mt_log *log, const mt_log_account *a, const mt_log_left *left) {
+void mt_logged_list(mt_logged *log, const mt_logged_account *a, const mt_logged_left *left) {
     uint32_t n, top = log->options->show.top;
-    uint32_t *order = mt_log_order(log, left, a->site, &n);
-    mt_log_left all = {0}, shown = {0};
+    uint32_t *order = mt_logged_order(log, left, a->site, &n);
+    mt_logged_left all = {0}, shown = {0};
     for (uint32_t i = 0; i < n; i++) {
-        const mt_log_left *l = &left[order[i]];
+        const mt_logged_left *l = &left[order[i]];
         all.count += l->count;
         all.bytes += l->bytes;
         if (top && i >= top) continue;
         shown.count += l->count;
         head(log, a, i + 1, l);
-        mt_log_frames_text(log, order[i], a->site[order[i]].first, log->options->depth);
+        mt_logged_frames_text(log, order[i], a->site[order[i]].first, log->options->depth);
     }
     mt_out_print(log->out, "%llu block%s", (unsigned long long)all.count,
                  all.count == 1 ? "" : "s");

@@ -8,7 +8,7 @@
 
 enum { FIRST_BITS = 14 };
 
-static void map(mt_log_live *live, unsigned bits) {
+static void map(mt_logged_live *live, unsigned bits) {
     live->cells = 1ull << bits;
     live->shift = 64 - bits;
     live->count = 0;
@@ -18,33 +18,34 @@ static void map(mt_log_live *live, unsigned bits) {
     madvise(live->cell, bytes, MADV_HUGEPAGE);
 }
 
-void mt_log_live_open(mt_log_live *live) {
+void mt_logged_live_open(mt_logged_live *live) {
     map(live, FIRST_BITS);
 }
 
-void mt_log_live_close(mt_log_live *live) {
+void mt_logged_live_close(mt_logged_live *live) {
     munmap(live->cell, live->cells * sizeof *live->cell);
 }
 
 /* Where this address is, or would be put. */
-static uint64_t find(const mt_log_live *live, uint64_t address) {
-    uint64_t at = mt_log_live_home(live, address);
+static uint64_t find(const mt_logged_live *live, uint64_t address) {
+    uint64_t at = mt_logged_live_home(live, address);
     while (live->cell[at].address && live->cell[at].address != address)
         at = (at + 1) & (live->cells - 1);
     return at;
 }
 
-static void grow(mt_log_live *live) {
-    mt_log_live old = *live;
+static void grow(mt_logged_live *live) {
+    mt_logged_live old = *live;
     map(live, 64 - old.shift + 1);
     live->count = old.count;
     for (uint64_t i = 0; i < old.cells; i++)
         if (old.cell[i].address) live->cell[find(live, old.cell[i].address)] = old.cell[i];
-    mt_log_live_close(&old);
+    mt_logged_live_close(&old);
 }
 
-bool mt_log_live_put(mt_log_live *live, const mt_log_chunk *chunk, mt_log_chunk *before) {
-    mt_log_chunk *cell = &live->cell[find(live, chunk->address)];
+bool mt_logged_live_put(mt_logged_live *live, const mt_logged_chunk *chunk,
+                        mt_logged_chunk *before) {
+    mt_logged_chunk *cell = &live->cell[find(live, chunk->address)];
     bool was = cell->address != 0;
     if (was) *before = *cell;
     *cell = *chunk;
@@ -53,13 +54,13 @@ bool mt_log_live_put(mt_log_live *live, const mt_log_chunk *chunk, mt_log_chunk 
     return was;
 }
 
-bool mt_log_live_take(mt_log_live *live, uint64_t address, mt_log_chunk *chunk) {
+bool mt_logged_live_take(mt_logged_live *live, uint64_t address, mt_logged_chunk *chunk) {
     uint64_t hole = find(live, address), mask = live->cells - 1;
     if (!live->cell[hole].address) return false;
     *chunk = live->cell[hole];
     live->count--;
     for (uint64_t at = (hole + 1) & mask; live->cell[at].address; at = (at + 1) & mask) {
-        uint64_t home = mt_log_live_home(live, live->cell[at].address);
+        uint64_t home = mt_logged_live_home(live, live->cell[at].address);
         if (((at - home) & mask) < ((at - hole) & mask)) continue;
         live->cell[hole] = live->cell[at];
         hole = at;

@@ -12,33 +12,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct mt_log_chunk {
+typedef struct mt_logged_chunk {
     uint64_t address; /* 0: an empty cell */
     uint64_t size, time;
     uint32_t stack, thread; /* numbers */
-} mt_log_chunk;
+} mt_logged_chunk;
 
-typedef struct mt_log_live {
-    mt_log_chunk *cell;
+typedef struct mt_logged_live {
+    mt_logged_chunk *cell;
     uint64_t cells, count; /* cells: a power of two */
     unsigned shift;
-} mt_log_live;
+} mt_logged_live;
 
-void mt_log_live_open(mt_log_live *live);
-void mt_log_live_close(mt_log_live *live);
+void mt_logged_live_open(mt_logged_live *live);
+void mt_logged_live_close(mt_logged_live *live);
 
 /* Puts a chunk in, its address not 0. True: there was one at that address, it is in *before. */
-bool mt_log_live_put(mt_log_live *live, const mt_log_chunk *chunk, mt_log_chunk *before);
+bool mt_logged_live_put(mt_logged_live *live, const mt_logged_chunk *chunk,
+                        mt_logged_chunk *before);
 
 /* Takes the one at this address out, into *chunk. False: there is none. */
-bool mt_log_live_take(mt_log_live *live, uint64_t address, mt_log_chunk *chunk);
+bool mt_logged_live_take(mt_logged_live *live, uint64_t address, mt_logged_chunk *chunk);
 
-static inline uint64_t mt_log_live_home(const mt_log_live *live, uint64_t address) {
+static inline uint64_t mt_logged_live_home(const mt_logged_live *live, uint64_t address) {
     return (address >> 3) * 0x9e3779b97f4a7c15ull >> live->shift;
 }
 
-static inline void mt_log_live_fetch(const mt_log_live *live, uint64_t address) {
-    __builtin_prefetch(&live->cell[mt_log_live_home(live, address)], 1);
+static inline void mt_logged_live_fetch(const mt_logged_live *live, uint64_t address) {
+    __builtin_prefetch(&live->cell[mt_logged_live_home(live, address)], 1);
 }
 
 #endif

@@ -47,7 +47,7 @@ static uint64_t in_file(const char *path, const char *folders, uint64_t offset,
     return address;
 }
 
-int mt_log_maps_read(mt_names *names, const char *path, const char *folders) {
+int mt_logged_maps_read(mt_names *names, const char *path, const char *folders) {
     FILE *file = fopen(path, "re");
     char *line = NULL;
     size_t room = 0, lines = 0;

@@ -7,6 +7,6 @@
 /* Tells names of the executable mappings in the file. Where a file was put is known from its
  * program headers; `folders` (names.h) are looked into for it first. 0, or -1 after a sentence
  * on stderr: it cannot be read, or is no such list. */
-int mt_log_maps_read(mt_names *names, const char *path, const char *folders);
+int mt_logged_maps_read(mt_names *names, const char *path, const char *folders);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "log_out.h"
 
-struct mt_log_stream {
+struct mt_logged_stream {
     uint64_t time;  /* of the next event, in units of the clock: what the heap is ordered by */
     uint64_t limit; /* no event of this block is later */
     const uint64_t *at, *end; /* the next event, all of it; the block's end */
@@ -22,7 +22,7 @@ struct mt_log_stream {
 static const uint8_t words_of[16] = {1, 2, 3, 2, 1, 2, 3, 2, 1};
 
 /* Puts the time to where the next part begins, or ends the stream. */
-static void wait_for_next(const mt_log_merge *merge, mt_log_stream *s) {
+static void wait_for_next(const mt_logged_merge *merge, mt_logged_stream *s) {
     s->waits = s->part != MT_LOG_NO_ID;
     s->ended = !s->waits;
     if (!s->waits) {
@@ -35,7 +35,7 @@ static void wait_for_next(const mt_log_merge *merge, mt_log_stream *s) {
 }
 
 /* Goes to the next event of this block. False: there is none. */
-static bool find_event(mt_log_merge *merge, mt_log_stream *s) {
+static bool find_event(mt_logged_merge *merge, mt_logged_stream *s) {
     for (; s->at < s->end; s->at++) {
         unsigned op = *s->at & 15;
         if (op == MT_LOG_PAD) continue;
@@ -54,17 +54,17 @@ static bool find_event(mt_log_merge *merge, mt_log_stream *s) {
 }
 
 /* Loads the part that the stream waits for, and those behind it that have no event. */
-static void load(mt_log_merge *merge, mt_log_stream *s) {
-    mt_log_file *file = merge->file;
+static void load(mt_logged_merge *merge, mt_logged_stream *s) {
+    mt_logged_file *file = merge->file;
     while (s->waits) {
-        const mt_log_part *part = &file->part[s->part];
+        const mt_logged_part *part = &file->part[s->part];
         s->part = part->next ? part->next : MT_LOG_NO_ID;
         if (part->bytes > s->room) {
             free(s->words);
             s->words = mt_out_need(malloc(part->bytes));
             s->room = part->bytes;
         }
-        bool there = mt_log_file_read(file, part, s->words) == 0;
+        bool there = mt_logged_file_read(file, part, s->words) == 0;
         s->at = s->words;
         s->end = s->words + (there ? part->event_bytes / 8 : 0);
         s->limit = part->end_ticks >> merge->shift;
@@ -75,29 +75,29 @@ static void load(mt_log_merge *merge, mt_log_stream *s) {
     }
 }
 
-static void advance(mt_log_merge *merge, mt_log_stream *s) {
+static void advance(mt_logged_merge *merge, mt_logged_stream *s) {
     s->at += words_of[*s->at & 15];
     if (!find_event(merge, s)) wait_for_next(merge, s);
 }
 
 /* What the next event of a thread will be once its block is there. */
-static mt_log_op next_op(mt_log_merge *merge, mt_log_stream *s) {
+static mt_log_op next_op(mt_logged_merge *merge, mt_logged_stream *s) {
     load(merge, s);
     return s->ended ? MT_LOG_PAD : (mt_log_op)(*s->at & 15);
 }
 
 /* Takes the next event of a stream that has one. False: it is nothing that a reader meets. */
-static bool decode(mt_log_merge *merge, mt_log_stream *s, mt_log_event *e) {
+static bool decode(mt_logged_merge *merge, mt_logged_stream *s, mt_logged_event *e) {
     const uint64_t *w = s->at;
-    *e = (mt_log_event){.time = s->time << merge->shift,
-                        .address = w[0] >> MT_LOG_ADDRESS_SHIFT << 3,
-                        .thread = s->thread,
-                        .op = (mt_log_op)(w[0] & 15)};
+    *e = (mt_logged_event){.time = s->time << merge->shift,
+                           .address = w[0] >> MT_LOG_ADDRESS_SHIFT << 3,
+                           .thread = s->thread,
+                           .op = (mt_log_op)(w[0] & 15)};
     unsigned words = words_of[e->op];
     if (words > 1) {
         e->size = (uint32_t)w[1];
         uint32_t id = (uint32_t)(w[1] >> 32);
-        if (id) e->stack = mt_log_stacks_number(merge->stacks, id);
+        if (id) e->stack = mt_logged_stacks_number(merge->stacks, id);
     }
     if (words > 2) {
         e->size = w[2];
@@ -116,8 +116,8 @@ static bool decode(mt_log_merge *merge, mt_log_stream *s, mt_log_event *e) {
     return e->address != 0;
 }
 
-static void sift(mt_log_merge *merge, uint32_t at) {
-    const mt_log_stream *stream = merge->stream;
+static void sift(mt_logged_merge *merge, uint32_t at) {
+    const mt_logged_stream *stream = merge->stream;
     uint32_t *heap = merge->heap, moving = heap[at];
     for (uint32_t child; (child = 2 * at + 1) < merge->size; at = child) {
         if (child + 1 < merge->size && stream[heap[child + 1]].time < stream[heap[child]].time)
@@ -128,14 +128,15 @@ static void sift(mt_log_merge *merge, uint32_t at) {
     heap[at] = moving;
 }
 
-void mt_log_merge_open(mt_log_merge *merge, mt_log_file *file, const mt_log_stacks *stacks) {
+void mt_logged_merge_open(mt_logged_merge *merge, mt_logged_file *file,
+                          const mt_logged_stacks *stacks) {
     uint32_t threads = stacks->threads.count;
-    *merge = (mt_log_merge){.file = file, .stacks = stacks};
+    *merge = (mt_logged_merge){.file = file, .stacks = stacks};
     merge->shift = stacks->start.tick_shift & 31;
     merge->stream = mt_out_need(calloc(threads, sizeof *merge->stream));
     merge->heap = mt_out_need(calloc(threads, sizeof *merge->heap));
     for (uint32_t t = 0; t < threads; t++) {
-        mt_log_stream *s = &merge->stream[t];
+        mt_logged_stream *s = &merge->stream[t];
         s->thread = t;
         s->part = t < file->threads_room ? file->first[t] : MT_LOG_NO_ID;
         wait_for_next(merge, s);
@@ -145,7 +146,7 @@ void mt_log_merge_open(mt_log_merge *merge, mt_log_file *file, const mt_log_stac
 }
 
 /* Until when the first stream stays first: the earliest time of any other. */
-static uint64_t turn(const mt_log_merge *merge) {
+static uint64_t turn(const mt_logged_merge *merge) {
     uint64_t until = UINT64_MAX;
     for (uint32_t i = 1; i < 3 && i < merge->size; i++) {
         uint64_t time = merge->stream[merge->heap[i]].time;
@@ -154,10 +155,10 @@ static uint64_t turn(const mt_log_merge *merge) {
     return until;
 }
 
-uint32_t mt_log_merge_next(mt_log_merge *merge, mt_log_event *events, uint32_t room) {
+uint32_t mt_logged_merge_next(mt_logged_merge *merge, mt_logged_event *events, uint32_t room) {
     uint32_t n = 0;
     while (n < room && merge->size) {
-        mt_log_stream *s = &merge->stream[merge->heap[0]];
+        mt_logged_stream *s = &merge->stream[merge->heap[0]];
         uint64_t until = turn(merge);
         if (s->waits) load(merge, s);
         while (n < room && !s->ended && !s->waits && s->time <= until)
@@ -168,7 +169,7 @@ uint32_t mt_log_merge_next(mt_log_merge *merge, mt_log_event *events, uint32_t r
     return n;
 }
 
-void mt_log_merge_close(mt_log_merge *merge) {
+void mt_logged_merge_close(mt_logged_merge *merge) {
     uint32_t threads = merge->stacks->threads.count;
     for (uint32_t t = 0; t < threads; t++) free(merge->stream[t].words);
     free(merge->stream);

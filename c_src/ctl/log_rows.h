@@ -11,17 +11,17 @@
 
 #include "log.h"
 
-typedef struct mt_log_rows {
-    mt_log *log;
-    struct mt_log_row_text {
+typedef struct mt_logged_rows {
+    mt_logged *log;
+    struct mt_logged_row_text {
         char *text; /* the field, quoted */
         uint32_t bytes;
         const char *called[2]; /* of allocations, of frees */
     } * stack;                 /* by its number */
-} mt_log_rows;
+} mt_logged_rows;
 
-void mt_log_rows_open(mt_log_rows *rows, mt_log *log);
-void mt_log_row(mt_log_rows *rows, const mt_log_event *event);
-void mt_log_rows_close(mt_log_rows *rows);
+void mt_logged_rows_open(mt_logged_rows *rows, mt_logged *log);
+void mt_logged_row(mt_logged_rows *rows, const mt_logged_event *event);
+void mt_logged_rows_close(mt_logged_rows *rows);
 
 #endif

@@ -6,15 +6,15 @@
 
 #include "log_out.h"
 
-static void add_stack(mt_log_stacks *s, const uint64_t *words, uint32_t n);
+static void add_stack(mt_logged_stacks *s, const uint64_t *words, uint32_t n);
 
-void mt_log_stacks_open(mt_log_stacks *stacks) {
-    *stacks = (mt_log_stacks){.cells = 1024};
+void mt_logged_stacks_open(mt_logged_stacks *stacks) {
+    *stacks = (mt_logged_stacks){.cells = 1024};
     stacks->alike = mt_out_need(calloc(stacks->cells, sizeof *stacks->alike));
     add_stack(stacks, NULL, 0);
 }
 
-void mt_log_stacks_close(mt_log_stacks *stacks) {
+void mt_logged_stacks_close(mt_logged_stacks *stacks) {
     for (uint32_t i = 0; i < stacks->objects; i++) {
         free(stacks->object[i].path);
         free(stacks->object[i].build_id);
@@ -29,33 +29,33 @@ void mt_log_stacks_close(mt_log_stacks *stacks) {
     free(stacks->gone);
     free(stacks->thread);
     free(stacks->command);
-    mt_log_ids_close(&stacks->ids);
-    mt_log_ids_close(&stacks->threads);
+    mt_logged_ids_close(&stacks->ids);
+    mt_logged_ids_close(&stacks->threads);
 }
 
 /* Where the stack with these addresses has its number, or an empty place for it. */
-static uint32_t *alike(const mt_log_stacks *s, const uint64_t *words, uint32_t n) {
+static uint32_t *alike(const mt_logged_stacks *s, const uint64_t *words, uint32_t n) {
     uint64_t hash = n;
     for (uint32_t i = 0; i < n; i++) hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
     for (uint32_t at = (uint32_t)(hash >> 32);; at++) {
         uint32_t *cell = &s->alike[at & (s->cells - 1)];
         if (!*cell) return cell;
-        const mt_log_stack *stack = &s->stack[*cell - 1];
+        const mt_logged_stack *stack = &s->stack[*cell - 1];
         if (stack->frames == n && memcmp(s->words + stack->at, words, n * sizeof *words) == 0)
             return cell;
     }
 }
 
-static void add_stack(mt_log_stacks *s, const uint64_t *words, uint32_t n) {
+static void add_stack(mt_logged_stacks *s, const uint64_t *words, uint32_t n) {
     s->stack = mt_out_grow(s->stack, s->count, &s->stack_room, sizeof *s->stack);
     while (s->words_room - s->words_used < n || !s->words)
         s->words = mt_out_grow(s->words, s->words_room, &s->words_room, sizeof *s->words);
     if (n) memcpy(s->words + s->words_used, words, n * sizeof *words);
-    s->stack[s->count++] = (mt_log_stack){.at = s->words_used, .frames = n};
+    s->stack[s->count++] = (mt_logged_stack){.at = s->words_used, .frames = n};
     s->words_used += n;
 }
 
-static void more_cells(mt_log_stacks *s) {
+static void more_cells(mt_logged_stacks *s) {
     free(s->alike);
     s->cells *= 2;
     s->alike = mt_out_need(calloc(s->cells, sizeof *s->alike));
@@ -63,9 +63,9 @@ static void more_cells(mt_log_stacks *s) {
         *alike(s, s->words + s->stack[i].at, s->stack[i].frames) = i + 1;
 }
 
-static bool stack(mt_log_stacks *s, uint32_t id, const uint64_t *words, uint32_t n) {
+static bool stack(mt_logged_stacks *s, uint32_t id, const uint64_t *words, uint32_t n) {
     if (id == 0 || n == 0) return id != 0;
-    uint32_t before = s->ids.count, index = mt_log_ids_add(&s->ids, id);
+    uint32_t before = s->ids.count, index = mt_logged_ids_add(&s->ids, id);
     if (index < before) return true;
     if (s->count >= s->cells / 2) more_cells(s);
     uint32_t *cell = alike(s, words, n);
@@ -83,28 +83,28 @@ static char *text(const uint64_t *words, uint32_t n) {
     return mt_out_need(strndup((const char *)words, n * sizeof *words));
 }
 
-static bool object(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
+static bool object(mt_logged_stacks *s, const uint64_t *w, uint32_t n) {
     if (n < 5 || w[4] > (n - 5) * sizeof *w || w[4] > UINT16_MAX) return false;
     if (s->objects == MT_LOG_OBJECTS) return s->left_out++, true;
     uint32_t id_words = (uint32_t)((w[4] + 7) / 8);
     s->object = mt_out_grow(s->object, s->objects, &s->object_room, sizeof *s->object);
-    mt_log_object *o = &s->object[s->objects++];
-    *o = (mt_log_object){w[0], w[1], w[2], w[3], .build_id_bytes = (uint32_t)w[4]};
+    mt_logged_object *o = &s->object[s->objects++];
+    *o = (mt_logged_object){w[0], w[1], w[2], w[3], .build_id_bytes = (uint32_t)w[4]};
     o->build_id = mt_out_need(malloc(w[4] + 1));
     memcpy(o->build_id, w + 5, w[4]);
     o->path = text(w + 5 + id_words, n - 5 - id_words);
     return true;
 }
 
-static bool gone(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
+static bool gone(mt_logged_stacks *s, const uint64_t *w, uint32_t n) {
     if (n < 3) return false;
     if (s->gones == MT_LOG_OBJECTS) return s->left_out++, true;
     s->gone = mt_out_grow(s->gone, s->gones, &s->gone_room, sizeof *s->gone);
-    s->gone[s->gones++] = (struct mt_log_gone){w[0], w[1], w[2]};
+    s->gone[s->gones++] = (struct mt_logged_gone){w[0], w[1], w[2]};
     return true;
 }
 
-static bool start(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
+static bool start(mt_logged_stacks *s, const uint64_t *w, uint32_t n) {
     uint32_t words = sizeof s->start / sizeof *w;
     if (n < words) return false;
     if (s->has_start) return true;
@@ -118,24 +118,24 @@ static bool start(mt_log_stacks *s, const uint64_t *w, uint32_t n) {
     return s->start.tick_shift < 32;
 }
 
-uint32_t mt_log_stacks_thread(mt_log_stacks *s, uint32_t id) {
-    uint32_t before = s->threads.count, number = mt_log_ids_add(&s->threads, id);
+uint32_t mt_logged_stacks_thread(mt_logged_stacks *s, uint32_t id) {
+    uint32_t before = s->threads.count, number = mt_logged_ids_add(&s->threads, id);
     if (number < before) return number;
     s->thread = mt_out_grow(s->thread, number, &s->thread_room, sizeof *s->thread);
-    s->thread[number] = (mt_log_thread){0};
+    s->thread[number] = (mt_logged_thread){0};
     return number;
 }
 
-static bool thread(mt_log_stacks *s, uint32_t id, const uint64_t *w, uint32_t n) {
+static bool thread(mt_logged_stacks *s, uint32_t id, const uint64_t *w, uint32_t n) {
     if (n < 1) return false;
-    uint32_t number = mt_log_stacks_thread(s, id);
-    mt_log_thread *t = &s->thread[number];
+    uint32_t number = mt_logged_stacks_thread(s, id);
+    mt_logged_thread *t = &s->thread[number];
     free(t->name);
-    *t = (mt_log_thread){w[0], text(w + 1, n - 1)};
+    *t = (mt_logged_thread){w[0], text(w + 1, n - 1)};
     return true;
 }
 
-static bool definition(mt_log_stacks *s, mt_log_def def, const uint64_t *w) {
+static bool definition(mt_logged_stacks *s, mt_log_def def, const uint64_t *w) {
     uint32_t n = def.words - 1;
     switch (def.kind) {
     case MT_LOG_DEF_STACK:
@@ -159,7 +159,7 @@ static bool definition(mt_log_stacks *s, mt_log_def def, const uint64_t *w) {
     }
 }
 
-bool mt_log_stacks_read(mt_log_stacks *stacks, const uint64_t *words, uint32_t count) {
+bool mt_logged_stacks_read(mt_logged_stacks *stacks, const uint64_t *words, uint32_t count) {
     bool good = true;
     for (uint32_t at = 0; at < count;) {
         mt_log_def def;
@@ -172,29 +172,29 @@ bool mt_log_stacks_read(mt_log_stacks *stacks, const uint64_t *words, uint32_t c
 }
 
 static int earlier_object(const void *a, const void *b) {
-    uint64_t x = ((const mt_log_object *)a)->since, y = ((const mt_log_object *)b)->since;
+    uint64_t x = ((const mt_logged_object *)a)->since, y = ((const mt_logged_object *)b)->since;
     return x < y ? -1 : x > y;
 }
 
 static int earlier_gone(const void *a, const void *b) {
-    uint64_t x = ((const struct mt_log_gone *)a)->ticks;
-    uint64_t y = ((const struct mt_log_gone *)b)->ticks;
+    uint64_t x = ((const struct mt_logged_gone *)a)->ticks;
+    uint64_t y = ((const struct mt_logged_gone *)b)->ticks;
     return x < y ? -1 : x > y;
 }
 
 /* When what was mapped was found to be gone: names.h does the rest. */
-static void end_objects(mt_log_stacks *s) {
+static void end_objects(mt_logged_stacks *s) {
     if (s->objects) qsort(s->object, s->objects, sizeof *s->object, earlier_object);
     if (s->gones) qsort(s->gone, s->gones, sizeof *s->gone, earlier_gone);
     for (uint32_t i = 0; i < s->objects; i++) {
-        mt_log_object *o = &s->object[i];
+        mt_logged_object *o = &s->object[i];
         for (uint32_t g = 0; g < s->gones && !o->until; g++)
             if (s->gone[g].lo < o->hi && o->lo < s->gone[g].hi && s->gone[g].ticks >= o->since)
                 o->until = s->gone[g].ticks;
     }
 }
 
-void mt_log_stacks_ready(mt_log_stacks *s) {
+void mt_logged_stacks_ready(mt_logged_stacks *s) {
     free(s->alike);
     s->alike = NULL;
     end_objects(s);

@@ -18,36 +18,36 @@
 /* Files of one log; what is more is counted and left out. */
 enum { MT_LOG_OBJECTS = 16384 };
 
-typedef struct mt_log_stack {
+typedef struct mt_logged_stack {
     uint64_t at; /* where its addresses begin, in words */
     uint32_t frames;
-} mt_log_stack;
+} mt_logged_stack;
 
-typedef struct mt_log_object {
+typedef struct mt_logged_object {
     uint64_t lo, hi, base, since, until; /* ticks; until 0: not gone */
     uint8_t *build_id;
     char *path;
     uint32_t build_id_bytes;
-} mt_log_object;
+} mt_logged_object;
 
-typedef struct mt_log_thread {
+typedef struct mt_logged_thread {
     uint64_t tid; /* 0: not known */
     char *name;
-} mt_log_thread;
+} mt_logged_thread;
 
-typedef struct mt_log_stacks {
-    mt_log_stack *stack;
+typedef struct mt_logged_stacks {
+    mt_logged_stack *stack;
     uint64_t *words; /* the addresses of all */
-    mt_log_ids ids;
+    mt_logged_ids ids;
     uint32_t *number; /* of a stack, by the index of its id */
     uint32_t *quick;  /* the same by the id itself, where ids are dense */
     uint32_t *alike;  /* while definitions are read: numbers by what the addresses hash to */
-    mt_log_object *object;
-    struct mt_log_gone {
+    mt_logged_object *object;
+    struct mt_logged_gone {
         uint64_t lo, hi, ticks;
     } * gone;
-    mt_log_ids threads; /* the blocks' numbers of threads */
-    mt_log_thread *thread;
+    mt_logged_ids threads; /* the blocks' numbers of threads */
+    mt_logged_thread *thread;
     mt_log_start start;
     char *command; /* path and arguments, each ending in a 0; bytes of it */
     uint64_t command_bytes;
@@ -59,31 +59,31 @@ typedef struct mt_log_stacks {
     uint32_t ending; /* mt_log_ending */
     uint64_t dropped;
     size_t stack_room, words_room, words_used, number_room, object_room, gone_room, thread_room;
-} mt_log_stacks;
+} mt_logged_stacks;
 
-void mt_log_stacks_open(mt_log_stacks *stacks);
-void mt_log_stacks_close(mt_log_stacks *stacks);
+void mt_logged_stacks_open(mt_logged_stacks *stacks);
+void mt_logged_stacks_close(mt_logged_stacks *stacks);
 
 /* The definitions of one block. False: they are not what they should be, what was understood
  * before stands. */
-bool mt_log_stacks_read(mt_log_stacks *stacks, const uint64_t *words, uint32_t count);
+bool mt_logged_stacks_read(mt_logged_stacks *stacks, const uint64_t *words, uint32_t count);
 
 /* A thread's number, new or not: from 0. */
-uint32_t mt_log_stacks_thread(mt_log_stacks *stacks, uint32_t id);
+uint32_t mt_logged_stacks_thread(mt_logged_stacks *stacks, uint32_t id);
 
 /* After the last definition: ends of objects are found, ids made quick. */
-void mt_log_stacks_ready(mt_log_stacks *stacks);
+void mt_logged_stacks_ready(mt_logged_stacks *stacks);
 
-/* The number of a stack, by its id in an event; 0: not known. After mt_log_stacks_ready. */
-static inline uint32_t mt_log_stacks_number(const mt_log_stacks *stacks, uint32_t id) {
+/* The number of a stack, by its id in an event; 0: not known. After mt_logged_stacks_ready. */
+static inline uint32_t mt_logged_stacks_number(const mt_logged_stacks *stacks, uint32_t id) {
     if (id < stacks->direct) return stacks->quick[id];
     if (stacks->direct) return 0;
-    uint32_t index = mt_log_ids_find(&stacks->ids, id);
+    uint32_t index = mt_logged_ids_find(&stacks->ids, id);
     return index == MT_LOG_NO_ID ? 0 : stacks->number[index];
 }
 
-static inline const uint64_t *mt_log_stacks_addresses(const mt_log_stacks *stacks,
-                                                      uint32_t number) {
+static inline const uint64_t *mt_logged_stacks_addresses(const mt_logged_stacks *stacks,
+                                                         uint32_t number) {
     return stacks->words + stacks->stack[number].at;
 }
 

@@ -8,8 +8,8 @@
 typedef unsigned long long ull;
 
 /* Program and arguments on one line. */
-static void command(mt_log *log) {
-    const mt_log_stacks *s = &log->stacks;
+static void command(mt_logged *log) {
+    const mt_logged_stacks *s = &log->stacks;
     for (uint64_t at = 0; at < s->command_bytes; at += strlen(s->command + at) + 1) {
         if (at) mt_out_str(log->out, " ");
         mt_out_plain(log->out, s->command + at);
@@ -17,8 +17,8 @@ static void command(mt_log *log) {
     mt_out_str(log->out, s->command_bytes ? "\n" : "(the log's start is lost)\n");
 }
 
-static void moment(mt_log *log, const mt_log_account *a) {
-    const mt_log_stacks *s = &log->stacks;
+static void moment(mt_logged *log, const mt_logged_account *a) {
+    const mt_logged_stacks *s = &log->stacks;
     time_t seconds = (time_t)(s->start.wall_ns / 1000000000);
     struct tm local;
     char when[64];
@@ -26,7 +26,7 @@ static void moment(mt_log *log, const mt_log_account *a) {
         strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local))
         mt_out_print(log->out, "pid %llu, from %s for ", (ull)s->start.pid, when);
     mt_out_age(log->out,
-               mt_log_file_ns(&log->file, a->end) - mt_log_file_ns(&log->file, a->begin));
+               mt_logged_file_ns(&log->file, a->end) - mt_logged_file_ns(&log->file, a->begin));
     mt_out_print(log->out, ", %u thread%s\n%llu event%s in %u block%s, ", s->threads.count,
                  s->threads.count == 1 ? "" : "s", (ull)a->events, a->events == 1 ? "" : "s",
                  log->file.parts, log->file.parts == 1 ? "" : "s");
@@ -34,7 +34,7 @@ static void moment(mt_log *log, const mt_log_account *a) {
     mt_out_print(log->out, ", %u different stack%s\n", s->count - 1, s->count == 2 ? "" : "s");
 }
 
-static void ending(mt_log *log) {
+static void ending(mt_logged *log) {
     static const char *const endings[] = {
         "The program ended.", "It ends here because the limit on its size was reached.",
         "It ends here because the program was told to trace no more."};
@@ -42,7 +42,7 @@ static void ending(mt_log *log) {
         NULL,
         "It was started over when the limit on its size was reached: what was before is gone.",
         "It was begun anew when the file before had been moved away: what was before is there."};
-    const mt_log_stacks *s = &log->stacks;
+    const mt_logged_stacks *s = &log->stacks;
     uint64_t dropped = log->file.dropped > s->dropped ? log->file.dropped : s->dropped;
     if (s->has_start && s->start.reason > 0 && s->start.reason < 3)
         mt_out_print(log->out, "%s\n", beginnings[s->start.reason]);
@@ -58,7 +58,7 @@ static void ending(mt_log *log) {
                      log->file.former == 1 ? "is" : "are");
 }
 
-static void row(mt_log *log, const char *name, uint64_t count, uint64_t bytes) {
+static void row(mt_logged *log, const char *name, uint64_t count, uint64_t bytes) {
     mt_out_print(log->out, "%-14s %12llu", name, (ull)count);
     if (bytes) {
         mt_out_str(log->out, "   ");
@@ -66,7 +66,7 @@ static void row(mt_log *log, const char *name, uint64_t count, uint64_t bytes) {
     }
 }
 
-static void figures(mt_log *log, const mt_log_account *a) {
+static void figures(mt_logged *log, const mt_logged_account *a) {
     mt_out *out = log->out;
     row(log, "\nallocations", a->allocated, a->allocated_bytes);
     mt_out_print(out, ", %llu by realloc\n", (ull)a->reallocs);
@@ -82,27 +82,28 @@ static void figures(mt_log *log, const mt_log_account *a) {
                      "missed frees", (ull)a->replaced);
     row(log, "peak", a->peak, a->peak_bytes);
     mt_out_str(out, ", after ");
-    mt_out_age(out, a->peak ? mt_log_file_ns(&log->file, a->peak_time) -
-                                  mt_log_file_ns(&log->file, a->begin)
+    mt_out_age(out, a->peak ? mt_logged_file_ns(&log->file, a->peak_time) -
+                                  mt_logged_file_ns(&log->file, a->begin)
                             : 0);
     mt_out_str(out, "\n");
     row(log, "left at the end", a->count, a->bytes);
     mt_out_str(out, "\n\n");
 }
 
-int mt_log_summary(mt_log *log) {
-    mt_log_account account = {0};
-    mt_log_books(log, &account);
+int mt_logged_summary(mt_logged *log) {
+    mt_logged_account account = {0};
+    mt_logged_books(log, &account);
     command(log);
     moment(log, &account);
     ending(log);
     figures(log, &account);
-    mt_log_left *left = mt_log_what_is_left(log, &account, log->options->show.leaks_only_ns);
+    mt_logged_left *left =
+        mt_logged_what_is_left(log, &account, log->options->show.leaks_only_ns);
     if (account.count) {
         mt_out_str(log->out, "What is left, the most bytes first:\n\n");
-        mt_log_list(log, &account, left);
+        mt_logged_list(log, &account, left);
     }
     free(left);
-    mt_log_account_close(&account);
+    mt_logged_account_close(&account);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "show.h"
 
 typedef struct {
     const char *name;
@@ -12,6 +13,7 @@ typedef struct {
 
 static const command commands[] = {
     {"log", mt_command_log, "turns an event log into what other tools read, and reports"},
+    {"show", mt_command_show, "show what was saved, as text, profile or comparison"},
     {NULL, NULL, NULL},
 };
 

@@ -27,6 +27,7 @@ typedef struct mt_show {
     mt_show_sort sort[MT_SORTS]; /* one list after the other */
     uint32_t sorts;
     uint32_t top;               /* 0: all */
+    bool top_given;             /* collapsed stacks are all of them otherwise */
     bool flame_graph;           /* collapsed stacks instead of the text */
     const char *collapsed_path; /* collapsed stacks into this file, beside the text */
     const char *pprof_path;
@@ -37,7 +38,7 @@ typedef struct mt_show {
     uint64_t leaks_only_ns; /* only what is older: whoever takes the census leaves out younger
                              * chunks; here younger sites are left out. 0: everything */
     bool no_lines;          /* no source files and lines: faster */
-    bool paths;             /* whole paths of objects and source files */
+    bool wide;              /* whole paths and names */
 } mt_show;
 
 #define MT_SHOW_DEFAULT ((mt_show){.sort = {MT_SORT_SIZE}, .sorts = 1, .top = 10})
