@@ -52,6 +52,15 @@ void mt_logged_close(mt_logged *log) {
     free(log->counts);
 }
 
+/* Why there are names missing in what was written. */
+static void tell_of_names(const mt_logged *log) {
+    enum { SHOWN = 3 };
+    uint32_t n = 0;
+    for (const char *why; (why = mt_names_missing(log->names, n)); n++)
+        if (n < SHOWN) mt_say("no names from %s", why);
+    if (n > SHOWN) mt_say("no names from %u more files", n - SHOWN);
+}
+
 static const char *plural(uint64_t n) {
     return n == 1 ? "" : "s";
 }
@@ -60,6 +69,7 @@ static const char *plural(uint64_t n) {
 
 int mt_logged_tell(const mt_logged *log) {
     const mt_logged_file *f = &log->file;
+    tell_of_names(log);
     if (f->damaged)
         mt_say(
             "%s is damaged in %llu place%s, the first at byte %llu, behind %llu event%s: %llu "

@@ -85,7 +85,7 @@ static void show(mt_logged *log, const mt_logged_account *a, const mt_logged_gro
         else {
             mt_out_str(log->out, "  ");
             mt_out_str(log->out, g->name);
-            mt_out_str(log->out, "\n");
+            mt_out_str(log->out, "\n\n");
         }
     }
     if (changed > shown) mt_out_print(log->out, "(%u more, see --top)\n", changed - shown);

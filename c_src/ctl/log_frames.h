@@ -4,8 +4,8 @@
 
 #include "log.h"
 
-/* A frame a line, as `#1 [0x55d0c0de1149] leak +0x19 prog leak.c:12`, inlined ones marked;
- * at most `depth` return addresses, 0: all. `at`: ticks. */
+/* A frame a line, as mtracectl's reports have them (report.h), and an empty line; at most
+ * `depth` return addresses, 0: all. `at`: ticks. */
 void mt_logged_frames_text(mt_logged *log, uint32_t stack, uint64_t at, uint32_t depth);
 
 /* A JSON array of objects with f, s, l (function, source file, line), or with all that is

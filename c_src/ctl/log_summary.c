@@ -17,6 +17,11 @@ static void command(mt_logged *log) {
     mt_out_str(log->out, s->command_bytes ? "\n" : "(the log's start is lost)\n");
 }
 
+/* Number 0 is no thread: what is written before the first one. */
+static uint32_t threads(const mt_logged_stacks *s) {
+    return s->threads.count - (mt_logged_ids_find(&s->threads, 0) != MT_LOG_NO_ID);
+}
+
 static void moment(mt_logged *log, const mt_logged_account *a) {
     const mt_logged_stacks *s = &log->stacks;
     time_t seconds = (time_t)(s->start.wall_ns / 1000000000);
@@ -27,8 +32,8 @@ static void moment(mt_logged *log, const mt_logged_account *a) {
         mt_out_print(log->out, "pid %llu, from %s for ", (ull)s->start.pid, when);
     mt_out_age(log->out,
                mt_logged_file_ns(&log->file, a->end) - mt_logged_file_ns(&log->file, a->begin));
-    mt_out_print(log->out, ", %u thread%s\n%llu event%s in %u block%s, ", s->threads.count,
-                 s->threads.count == 1 ? "" : "s", (ull)a->events, a->events == 1 ? "" : "s",
+    mt_out_print(log->out, ", %u thread%s\n%llu event%s in %u block%s, ", threads(s),
+                 threads(s) == 1 ? "" : "s", (ull)a->events, a->events == 1 ? "" : "s",
                  log->file.parts, log->file.parts == 1 ? "" : "s");
     mt_out_size(log->out, log->file.size);
     mt_out_print(log->out, ", %u different stack%s\n", s->count - 1, s->count == 2 ? "" : "s");
