@@ -16,6 +16,7 @@ static const command commands[] = {
     {"report", mt_command_report, "reports what a traced process holds now"},
     {"attach", mt_command_attach, "begins to trace a process that was started plain"},
     {"detach", mt_command_detach, "ends that, and reports what is left"},
+    {"log", mt_command_log, "turns an event log into what other tools read, and reports"},
     {"show", mt_command_show, "shows what was saved: as text, as a profile, or compared"},
     {NULL, NULL, NULL},
 };
