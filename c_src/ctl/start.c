@@ -35,6 +35,7 @@ static void set_environment(const mt_arguments *a, const char *object, const cha
     set("MTRACE", "1");
     set("MTRACE_CTL", socket);
     set("MTRACE_CHILDREN", a->children ? "1" : NULL);
+    set("MTRACE_ORPHANS", a->orphans_s ? "1" : NULL);
     set("MTRACE_LOG", a->log);
     set("MTRACE_LOG_LIMIT", a->log_limit);
     set("MTRACE_LOG_FULL", a->log_full);

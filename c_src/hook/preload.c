@@ -24,6 +24,7 @@
 #include "record/control.h"
 #include "record/log.h"
 #include "record/seen.h"
+#include "record/strays.h"
 #include "record/tracer.h"
 #include "vm.h"
 
@@ -170,6 +171,7 @@ static mt_preload start_preloaded(void) {
                                                    : MT_PRELOAD_NO_MEMORY;
     if (result == MT_PRELOAD_TRACING && met == MT_OBSERVED_MEETING) {
         mt_seen_start();
+        if (options.orphans) mt_strays_start();
         mt_observed_begin(&options);
     }
     mt_observed_hang_up();
@@ -203,7 +205,8 @@ static mt_preload decide(int argc, char **argv) {
     return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start_preloaded();
 }
 
-/* The program's arguments are glibc's gift to constructors: elsewhere they are not to be read. */
+/* The program's arguments are glibc's gift to constructors: elsewhere they are not to be read.
+ */
 __attribute__((constructor)) static void begin(int argc, char **argv) {
     mt_next_start();
     mt_preload decided = decide(argc, argv);
