@@ -329,6 +329,44 @@ defmodule Mtrace.CtlRunTest do
     end
   end
 
+  describe "--orphans" do
+    # 1 s is the smallest; the program waits until a row for its chunks has come.
+    test "what is older is written once, with its stack, and that it went, too", %{
+      tmp_dir: folder
+    } do
+      csv = Path.join(folder, "orphans.csv")
+      options = ["--orphans", "1", "--csv", csv, "--outfile", "/dev/null"]
+      {port, pid} = start(path(), ["run"] ++ options ++ [left(), "freed"])
+      rows = fn -> csv |> File.read!() |> String.split("\n", trim: true) end
+      assert eventually(fn -> length(rows.()) == 10 end)
+
+      assert Enum.all?(
+               rows.(),
+               &(&1 =~ ~r/^"malloc";#{pid};\d+;100;\d{13};".*""f"":""leak"".*"$/)
+             )
+
+      assert {_, 0} = finish(port)
+      {freed, old} = Enum.split_with(rows.(), &String.starts_with?(&1, ~s("free")))
+
+      addresses = fn rows ->
+        rows |> Enum.map(&Enum.at(String.split(&1, ";"), 2)) |> Enum.sort()
+      end
+
+      assert length(old) == 10
+      assert addresses.(freed) == addresses.(old)
+      assert Bitwise.band(File.stat!(csv).mode, 0o777) == 0o600
+    end
+
+    test "needs every chunk, and a file that can be written" do
+      assert {"", _, 2} = run(["run", "--sample", "--orphans", "1", "--csv", "x", "true"])
+
+      assert {"", sentence, 1} =
+               run(["run", "--orphans", "1", "--csv", "/surely/not", "echo", "x"])
+
+      assert sentence =~ "/surely/not cannot be written"
+    end
+  end
+
   test "the help fits into 80 columns" do
     for command <- [
           ["--help"],

@@ -1,6 +1,6 @@
 /* What mtracectl is tried on: leaves 10 chunks of 100 bytes, by `leak`, and ends as it is told:
  *
- *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | held FILE]
+ *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | freed | held FILE]
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -77,6 +77,10 @@ int main(int argc, char **argv) {
         kept[0] = later();
     }
     if (strcmp(what, "wait") == 0) wait_for_stdin();
+    if (strcmp(what, "freed") == 0) {
+        wait_for_stdin();
+        for (int i = 0; i < 10; i++) free(kept[i]);
+    }
     if (strcmp(what, "held") == 0) hold(argv[2]);
     return 0;
 }
