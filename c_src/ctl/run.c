@@ -184,7 +184,6 @@ static bool take_signals(run *r) {
     sigaddset(&set, SIGCHLD);
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaddset(&set, handled[i]);
     sigprocmask(SIG_BLOCK, &set, &r->before);
-    signal(SIGCHLD, SIG_DFL); /* where it is ignored nobody could be waited for */
     r->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (r->signals < 0) mt_say("no signalfd: %s", strerror(errno));
     return r->signals >= 0;

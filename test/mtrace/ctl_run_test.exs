@@ -367,6 +367,11 @@ defmodule Mtrace.CtlRunTest do
     end
   end
 
+  test "its version is that of the package" do
+    assert {"mtracectl " <> version, "", 0} = run(["--version"])
+    assert String.trim(version) == to_string(Application.spec(:mtrace, :vsn))
+  end
+
   test "the help fits into 80 columns" do
     for command <- [
           ["--help"],
