@@ -118,3 +118,12 @@ mt_arguments_parsed mt_arguments_parse(mt_arguments *a, unsigned which, int argc
     a->rest = argv + i;
     return make_sense(a) ? MT_ARGUMENTS_GOOD : MT_ARGUMENTS_WRONG;
 }
+
+bool mt_arguments_process(const mt_arguments *a, uint64_t *pid) {
+    if (!a->rest[0]) mt_say("which process? its number is missing");
+    else if (!mt_arguments_number(a->rest[0], 1, 1 << 30, pid))
+        mt_say("%s is no number of a process", a->rest[0]);
+    else if (a->rest[1]) mt_say("only one process at a time: what is %s?", a->rest[1]);
+    else return true;
+    return false;
+}

@@ -36,6 +36,9 @@ typedef enum mt_arguments_parsed {
 mt_arguments_parsed mt_arguments_parse(mt_arguments *arguments, unsigned which, int argc,
                                        char **argv);
 
+/* The one number of a process that is there besides options; else false, and that was said. */
+bool mt_arguments_process(const mt_arguments *arguments, uint64_t *pid);
+
 /* A decimal number from low to high, nothing else. */
 bool mt_arguments_number(const char *text, uint64_t low, uint64_t high, uint64_t *value);
 

@@ -246,7 +246,8 @@ static void describe(builder *b, const mt_target *t) {
     c->wall_ns = now(CLOCK_REALTIME);
     c->exact = h->fixed_interval == 0;
     c->interval = atomic_load(&h->interval);
-    c->ended = t->final;
+    c->ended = t->ended || t->final;
+    if (t->ended && !t->final) return; /* an earlier picture would mislead */
     c->vss = t->last.vss;
     c->rss = t->last.rss;
     c->shared = t->last.shared;

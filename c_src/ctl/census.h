@@ -33,7 +33,7 @@ typedef struct mt_census {
     const char *command;                /* its path and arguments, with spaces between */
     uint64_t start_ns, now_ns, wall_ns; /* CLOCK_MONOTONIC; CLOCK_REALTIME at now_ns */
     bool exact;
-    bool ended; /* and the figures of the process are those of its end */
+    bool ended; /* the process has; its figures are those of its end, or not known */
     uint32_t sites, objects;
     mt_census_site *site; /* with something live */
     mt_census_object *object;

@@ -9,6 +9,9 @@ enum {
 };
 
 int mt_command_run(int argc, char **argv);
+int mt_command_report(int argc, char **argv);
+int mt_command_attach(int argc, char **argv);
+int mt_command_detach(int argc, char **argv);
 
 /* Prints one sentence to stderr, "mtracectl: " before it and a newline behind. */
 void mt_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,5 +1,5 @@
 /* deliver: see the header. The text is made in memory first: reports of several processes do
- * not mix, and a heading is written only over something. */
+ * not mix, and nothing is written where there is nothing to say. */
 #include "deliver.h"
 
 #include <stdlib.h>
@@ -25,20 +25,11 @@ static mt_shown show_expanded(const mt_census *census, const mt_show *show, cons
     return shown;
 }
 
-/* The command is any bytes. */
-static void put_heading(FILE *to, const mt_target *t) {
-    fprintf(to, "=== process %d: ", (int)t->pid);
-    for (const char *c = t->command ? t->command : t->name; *c; c++)
-        fputc((unsigned char)*c < ' ' || *c == 127 ? '?' : *c, to);
-    fputs(" ===\n", to);
-}
-
 static void write_out(const mt_target *t, const mt_delivery *d, const char *text, size_t n) {
     char *whole = NULL;
     size_t bytes;
     FILE *to = open_memstream(&whole, &bytes);
     if (!to) return;
-    if (d->headed && !d->show->flame_graph) put_heading(to, t);
     fwrite(text, 1, n, to);
     if (d->ending && !d->show->flame_graph) fprintf(to, "%s\n", d->ending);
     if (fclose(to) == 0) mt_outfile_write(d->outfile, t->pid, t->name, whole, bytes);

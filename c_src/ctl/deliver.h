@@ -9,7 +9,6 @@
 typedef struct mt_delivery {
     const mt_show *show;
     mt_outfile *outfile;
-    bool headed;        /* with number and command of the process above it */
     const char *ending; /* how it ended, for a note below it; NULL: none */
 } mt_delivery;
 

@@ -62,8 +62,8 @@ static int see_folder(const char *pattern) {
     return error ? -1 : 0;
 }
 
-int mt_outfile_prepare(mt_outfile *o, const char *pattern) {
-    *o = (mt_outfile){.pattern = pattern};
+int mt_outfile_prepare(mt_outfile *o, const char *pattern, FILE *none) {
+    *o = (mt_outfile){.pattern = pattern, .none = none};
     if (!pattern) return 0;
     char *one = mt_outfile_expand(pattern, 0, "a"), *other = mt_outfile_expand(pattern, 1, "b");
     int failed = -1;
@@ -81,7 +81,7 @@ int mt_outfile_prepare(mt_outfile *o, const char *pattern) {
 }
 
 int mt_outfile_write(mt_outfile *o, pid_t pid, const char *name, const char *text, size_t n) {
-    if (!o->pattern) return fwrite(text, 1, n, stderr) == n ? 0 : -1;
+    if (!o->pattern) return fwrite(text, 1, n, o->none) == n && !fflush(o->none) ? 0 : -1;
     FILE *to = o->one;
     char *path = mt_outfile_expand(o->pattern, pid, name);
     if (!to && path) to = open_one(path, O_APPEND);

@@ -1,4 +1,4 @@
-/* outfile: where reports are written: stderr, one file, or one for each process. */
+/* outfile: where reports are written: a stream, one file, or one for each process. */
 #ifndef MT_CTL_OUTFILE_H
 #define MT_CTL_OUTFILE_H
 
@@ -6,7 +6,8 @@
 #include <sys/types.h>
 
 typedef struct mt_outfile {
-    const char *pattern; /* NULL: stderr */
+    const char *pattern; /* NULL: none */
+    FILE *none;          /* where it goes then */
     FILE *one;           /* the same for all processes */
 } mt_outfile;
 
@@ -15,8 +16,8 @@ typedef struct mt_outfile {
 char *mt_outfile_expand(const char *pattern, pid_t pid, const char *name);
 
 /* Opens and empties it or, where its name is not known yet, sees that its folder is there and
- * can be written to. 0, or -1 after one sentence on stderr. */
-int mt_outfile_prepare(mt_outfile *outfile, const char *pattern);
+ * can be written to. `none`: stdout or stderr. 0, or -1 after one sentence on stderr. */
+int mt_outfile_prepare(mt_outfile *outfile, const char *pattern, FILE *none);
 
 /* Appends a report of this process, whole. 0, or -1 after one sentence on stderr. */
 int mt_outfile_write(mt_outfile *outfile, pid_t pid, const char *name, const char *text,

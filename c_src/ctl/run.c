@@ -47,7 +47,7 @@ static void report_now(run *r, mt_target *t, mt_show_sort by) {
     mt_show show = r->arguments.show;
     show.sort[0] = by;
     show.sorts = 1;
-    mt_delivery d = {.show = &show, .outfile = &r->outfile, .headed = r->arguments.children};
+    mt_delivery d = {.show = &show, .outfile = &r->outfile};
     mt_target_look(t, false);
     mt_deliver(t, &d);
 }
@@ -55,7 +55,6 @@ static void report_now(run *r, mt_target *t, mt_show_sort by) {
 /* An answer that was not given is not missed by who has been killed. */
 static void serve(run *r, mt_target *t) {
     uint32_t requests = mt_target_requests(t);
-    if (requests & MT_REGION_RESET) mt_target_reset(t);
     if (requests & MT_REGION_BY_SIZE) report_now(r, t, MT_SORT_SIZE);
     if (requests & MT_REGION_BY_COUNT) report_now(r, t, MT_SORT_COUNT);
     if (requests & MT_REGION_ENDING) mt_target_look(t, true);
@@ -67,7 +66,10 @@ static void say_how(const run *r, const mt_target *t, char *text, size_t n) {
         snprintf(text, n, "%d was ended by signal %d (%s): %s", (int)t->pid,
                  WTERMSIG(r->status), strsignal(WTERMSIG(r->status)), known);
     else
-        snprintf(text, n, "%d ended without exit (_exit, or a signal): %s", (int)t->pid, known);
+        snprintf(text, n,
+                 "%d ended by _exit or a signal, or executed another program, which is not "
+                 "followed without --children: %s",
+                 (int)t->pid, known);
 }
 
 /* Another program was executed in its place, and did not come to us. */
@@ -80,14 +82,13 @@ static void finish(run *r, mt_watched *w) {
     mt_target *t = &w->target;
     char how[300];
     serve(r, t);
+    t->ended = true;
     if (was_replaced(r, t)) {
         mt_say("%s has executed another program in its place, %s, which is not followed; run "
                "that, or give --children",
                t->name, r->name);
     } else {
-        mt_delivery d = {.show = &r->arguments.show,
-                         .outfile = &r->outfile,
-                         .headed = r->arguments.children};
+        mt_delivery d = {.show = &r->arguments.show, .outfile = &r->outfile};
         if (!t->final) {
             say_how(r, t, how, sizeof how);
             d.ending = how;
@@ -240,7 +241,7 @@ static int run_it(run *r) {
     int status = MT_EXIT_FAILED;
     if (path && mt_program_check(path) && (object = mt_program_object()) && has_memfd() &&
         mt_show_check(&r->arguments.show) == 0 &&
-        mt_outfile_prepare(&r->outfile, r->arguments.outfile) == 0 &&
+        mt_outfile_prepare(&r->outfile, r->arguments.outfile, stderr) == 0 &&
         mt_socket_listen(&r->socket) == 0 && mt_watch_open(&r->watch) == 0 && take_signals(r) &&
         (r->child = mt_start(&r->arguments, path, object, r->socket.name, &r->before)) > 0) {
         follow(r);

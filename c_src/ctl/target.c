@@ -8,7 +8,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -67,13 +66,6 @@ void mt_target_look(mt_target *t, bool at_end) {
 
 uint32_t mt_target_requests(mt_target *t) {
     return atomic_exchange(&t->header->requests, 0);
-}
-
-void mt_target_reset(mt_target *t) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    atomic_store(&t->header->reset_ns,
-                 (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
 }
 
 void *mt_target_part(const mt_target *t, mt_region_part kind, uint32_t i, uint64_t *bytes,

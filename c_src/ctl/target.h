@@ -26,6 +26,7 @@ typedef struct mt_target {
     char name[64];   /* the kernel's short one */
     mt_picture last; /* of the process, when it was last looked at */
     bool final;      /* that was at its end */
+    bool ended;      /* it is known to have ended: for the owner to say */
 } mt_target;
 
 /* Maps it; the descriptor stays the caller's. False after one sentence on stderr:
@@ -38,9 +39,6 @@ void mt_target_look(mt_target *target, bool at_end);
 
 /* What it asks for since the last time: bits of region.h. */
 uint32_t mt_target_requests(mt_target *target);
-
-/* What was allocated before does not count from now on. */
-void mt_target_reset(mt_target *target);
 
 /* The i-th part of this kind, whole within the memory, or NULL; its numbers. */
 void *mt_target_part(const mt_target *target, mt_region_part kind, uint32_t i, uint64_t *bytes,

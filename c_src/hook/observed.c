@@ -102,12 +102,24 @@ static void ask(mt_region_header *h, uint32_t request) {
     syscall(SYS_FUTEX, &h->bell, WAKE, 1, NULL, NULL, 0);
 }
 
+/* Older records do not count from now on: this thread's own are told apart to the last one. */
+static void reset(mt_region_header *h) {
+    struct timespec t;
+    mt_thread *block = mt_tls_mine.block;
+    clock_gettime(
+        atomic_load(&mt_tracer_state.coarse) ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    if (block && now <= block->credit.last_ns) now = block->credit.last_ns + 1;
+    atomic_store(&h->reset_ns, now);
+}
+
 /* What would have ended the child of a fork without us does end it, when this returns and the
  * signal is not blocked any more. */
 static void on_signal(int number) {
     int saved = errno;
     mt_region_header *h = mt_region_shared();
     if (h && process == getpid() && mt_tracer_on()) {
+        if (number == SIGQUIT) reset(h);
         ask(h, number == SIGUSR1   ? MT_REGION_BY_SIZE
                : number == SIGUSR2 ? MT_REGION_BY_COUNT
                                    : MT_REGION_RESET);

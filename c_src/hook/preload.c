@@ -81,8 +81,19 @@ static void complain(const char *line) {
     errno = saved;
 }
 
+static mt_getenv *given;
+static uint64_t most_slots = UINT64_MAX;
+
 static const char *environment_get(const char *name) {
-    return secure_getenv(name);
+    return given ? given(name) : secure_getenv(name);
+}
+
+void mt_preload_given(mt_getenv *get) {
+    given = get;
+}
+
+void mt_preload_limit_slots(uint64_t slots) {
+    most_slots = slots;
 }
 
 /* Weak: musl has no such thing, and must be able to load us. What it does not catch, and where
@@ -122,6 +133,7 @@ static mt_preload start(mt_options *options) {
 
 mt_preload mt_preload_start(void) {
     mt_options options = mt_options_read(environment_get, complain);
+    if (options.slots > most_slots) options.slots = most_slots;
     return start(&options);
 }
 

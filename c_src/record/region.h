@@ -58,7 +58,7 @@ typedef struct mt_region_entry {
 enum {
     MT_REGION_BY_SIZE = 1,  /* a report */
     MT_REGION_BY_COUNT = 2, /* a report in another order */
-    MT_REGION_RESET = 4,    /* let what is there now be forgotten */
+    MT_REGION_RESET = 4,    /* nothing: reset_ns has just been set */
     MT_REGION_ENDING = 8    /* look at the process now: it ends when it is answered */
 };
 
@@ -83,12 +83,13 @@ typedef struct mt_region_header {
     _Atomic uint32_t parts;    /* entries that were begun */
     _Atomic uint32_t state;    /* mt_region_state */
 
-    /* Written by the process; `bell` is a futex that counts changes of `requests`. */
+    /* Written by the process; `bell` is a futex that counts changes of `requests`. Records that
+     * are older than `reset_ns` do not count. */
     _Atomic uint32_t requests, bell;
-    /* Written by who watches; `answered` is a futex: 1 when the process may end. `observer` is
-     * its number, 0: nobody. Older records than `reset_ns` do not count. */
-    _Atomic uint32_t answered, observer;
     _Atomic uint64_t reset_ns;
+    /* Written by who watches; `answered` is a futex: 1 when the process may end. `observer` is
+     * its number, 0: nobody. */
+    _Atomic uint32_t answered, observer;
 
     mt_region_entry entry[MT_REGION_PARTS];
 } mt_region_header;
