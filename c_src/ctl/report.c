@@ -180,11 +180,11 @@ void mt_report_notes(const mt_view *view, FILE *out) {
     char text[WIDE];
     for (uint32_t i = 0; view->names && (why = mt_names_missing(view->names, i)); i++) {
         if (i == NOTES) {
-            fputs(PREFIX "and so on for more files\n", out);
+            fputs(PREFIX "and more files\n", out);
             return;
         }
         mt_plain(text, sizeof text, why);
-        fprintf(out, PREFIX "no names from %s\n", text);
+        fprintf(out, PREFIX "no names: %s\n", text);
     }
 }
 
