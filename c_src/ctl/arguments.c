@@ -87,12 +87,41 @@ static int take(mt_arguments *a, unsigned which, int argc, char **argv) {
     return words;
 }
 
+/* As the program will read it. */
+static const mt_arguments *asked;
+static bool refused;
+
+static const char *log_variable(const char *name) {
+    if (strcmp(name, "MTRACE_LOG") == 0) return asked->log;
+    return strcmp(name, "MTRACE_LOG_LIMIT") == 0 ? asked->log_limit : NULL;
+}
+
+static void refuse(const char *line) {
+    (void)line;
+    refused = true;
+}
+
+static bool limit_makes_sense(const mt_arguments *a) {
+    asked = a;
+    refused = false;
+    mt_options_read_log(log_variable, refuse);
+    return !refused;
+}
+
 static bool make_sense(const mt_arguments *a) {
     if (!a->log && (a->log_limit || a->log_full))
         mt_say("--log-limit and --log-full say how --log FILE is written; give that, too");
     else if (a->log_full && strcmp(a->log_full, "over") && strcmp(a->log_full, "stop"))
         mt_say("--log-full %s is not understood; allowed: over (begin anew), stop",
                a->log_full);
+    else if (a->log && !limit_makes_sense(a))
+        mt_say("--log-limit %s is not understood; allowed: bytes from 64K to 16384G; K, M or G "
+               "may follow the number",
+               a->log_limit);
+    else if (a->log && (a->error_exitcode || a->orphans_s))
+        mt_say("with --log every event goes into the file and no table is kept: "
+               "--error-exitcode and --orphans have nothing to go by; mtracectl log FILE "
+               "tells both");
     else if (!a->orphans_s != !a->csv)
         mt_say("--orphans SECONDS and --csv FILE go together: what is older is written there");
     else return true;

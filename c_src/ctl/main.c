@@ -12,11 +12,12 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"run", mt_command_run, "run a program and report what it has not freed"},
-    {"report", mt_command_report, "report what a traced process holds now"},
-    {"attach", mt_command_attach, "begin to trace a process that was started plain"},
-    {"detach", mt_command_detach, "end that, and report what is left"},
-    {"show", mt_command_show, "show what was saved, as text, profile or comparison"},
+    {"run", mt_command_run, "runs a program and reports what it has not freed"},
+    {"report", mt_command_report, "reports what a traced process holds now"},
+    {"attach", mt_command_attach, "begins to trace a process that was started plain"},
+    {"detach", mt_command_detach, "ends that, and reports what is left"},
+    {"log", mt_command_log, "turns an event log into what other tools read, and reports"},
+    {"show", mt_command_show, "shows what was saved: as text, as a profile, or compared"},
     {NULL, NULL, NULL},
 };
 

@@ -57,9 +57,19 @@ static int see_folder(const char *pattern) {
         if (stat(folder, &s) != 0 || access(folder, W_OK | X_OK) != 0) error = errno;
         else if (!S_ISDIR(s.st_mode)) error = ENOTDIR;
     }
-    if (error) mt_say("reports cannot be written to %s: %s", pattern, strerror(error));
+    if (error) mt_say("%s cannot be written: %s", pattern, strerror(error));
     free(folder);
     return error ? -1 : 0;
+}
+
+bool mt_outfile_may(const char *pattern) {
+    if (!pattern) return true;
+    if (access(pattern, F_OK) != 0) return see_folder(pattern) == 0;
+    struct stat s;
+    if (stat(pattern, &s) == 0 && S_ISDIR(s.st_mode)) errno = EISDIR;
+    else if (access(pattern, W_OK) == 0) return true;
+    mt_say("%s cannot be written to: %s", pattern, strerror(errno));
+    return false;
 }
 
 int mt_outfile_prepare(mt_outfile *o, const char *pattern, FILE *none) {

@@ -2,6 +2,7 @@
 #ifndef MT_CTL_OUTFILE_H
 #define MT_CTL_OUTFILE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -18,6 +19,10 @@ char *mt_outfile_expand(const char *pattern, pid_t pid, const char *name);
 /* Opens and empties it or, where its name is not known yet, sees that its folder is there and
  * can be written to. `none`: stdout or stderr. 0, or -1 after one sentence on stderr. */
 int mt_outfile_prepare(mt_outfile *outfile, const char *pattern, FILE *none);
+
+/* Whether files of this name can be made, or written to if they are there; NULL: none is wanted.
+ * False after one sentence on stderr. */
+bool mt_outfile_may(const char *pattern);
 
 /* Appends a report of this process, whole. 0, or -1 after one sentence on stderr. */
 int mt_outfile_write(mt_outfile *outfile, pid_t pid, const char *name, const char *text,

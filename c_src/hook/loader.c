@@ -38,6 +38,7 @@ EXPORT int dlclose(void *handle) {
     if (told) mt_loader_unloading();
     int result = mt_next_get(dlclose)(handle);
     mt_walk_forget_unloaded();
+    if (mt_log_on()) mt_log_unloaded();
     if (told) mt_loader_unloading();
     return result;
 }

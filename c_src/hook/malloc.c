@@ -33,8 +33,10 @@
 #include "own.h"
 #include "record/tracer.h"
 
-#define EXPORT      __attribute__((visibility("default")))
-#define SLOW        static __attribute__((noinline, cold))
+#define EXPORT __attribute__((visibility("default")))
+/* Not cold, which the compiler takes for small rather than fast: in exact mode it is every
+ * call. */
+#define SLOW        static __attribute__((noinline))
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define NEXT        mt_next_get
@@ -127,6 +129,12 @@ static size_t wider(size_t align) {
 SLOW void *slow_malloc(size_t size) {
     mt_draw draw;
     mt_tls_mine.seen = 1;
+    if (mt_log_on() && mt_tracer_on() && mt_log_draws_malloc(mt_tls_mine.block)) {
+        void *p = NEXT(malloc)(size);
+        mt_log_allocated(mt_tls_mine.block, p, size, own_malloc, MT_WALK_FROM_CALLER);
+        mt_tls_mine.guard_sp = 0;
+        return p;
+    }
     if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_malloc, size, &draw))
         return NEXT(malloc)(size);
     void *p = on_boundary(size);
@@ -212,11 +220,15 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size) {
     return slow_reallocarray(p, bytes);
 }
 
-static bool forget(mt_count which, void *p) {
+static bool forget(mt_count which, void *p, void *hook, mt_walk_from from) {
     if (!p || !mt_tracer_on()) return false;
     mt_thread_count(which);
-    return mt_tracer_forget(p);
+    if (!mt_log_on()) return mt_tracer_forget(p);
+    mt_log_freed(p, hook, from);
+    return false;
 }
+
+#define FORGET(p, hook) forget(MT_COUNT_##hook, p, own_##hook, MT_WALK_FROM_CALLER)
 
 /* Frees a chunk that we had put on a boundary. Allocators hand out first what was freed last,
  * and a program that allocates and frees in turn would get this one again and again, each time
@@ -239,7 +251,14 @@ SLOW void free_beneath(void *p) {
 }
 
 SLOW void slow_free(void *p) {
-    bool recorded = forget(MT_COUNT_free, p);
+    mt_thread *block = mt_tls_mine.block;
+    if (mt_log_on() && p && block && mt_tracer_on()) {
+        mt_thread_bump(block, MT_COUNT_free);
+        mt_log_freed(p, own_free, MT_WALK_FROM_CALLER);
+        NEXT(free)(p);
+        return;
+    }
+    bool recorded = FORGET(p, free);
     if (recorded && (uintptr_t)p % MT_BOUNDARY == 0 && mt_tracer_aligns()) free_beneath(p);
     else NEXT(free)(p);
 }
@@ -259,14 +278,14 @@ EXPORT void free(void *p) {
 /* A chunk on a boundary may be ours, made larger than its size says: it is freed without. */
 void free_sized(void *p, size_t size);
 EXPORT void free_sized(void *p, size_t size) {
-    forget(MT_COUNT_free_sized, p);
+    FORGET(p, free_sized);
     if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
     else NEXT(free_sized)(p, size);
 }
 
 void free_aligned_sized(void *p, size_t align, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size) {
-    forget(MT_COUNT_free_aligned_sized, p);
+    FORGET(p, free_aligned_sized);
     if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
     else NEXT(free_aligned_sized)(p, align, size);
 }

@@ -54,9 +54,12 @@ static int reach(const char *name, pid_t *pid) {
     return -1;
 }
 
-static void hang_up(void) {
-    close(channel);
-    channel = -1;
+void mt_observed_hang_up(void) {
+    int saved = errno;
+    if (channel >= 0) close(channel);
+    if (tables >= 0) close(tables);
+    channel = tables = -1;
+    errno = saved;
 }
 
 mt_observed mt_observed_meet(mt_options *options, mt_getenv *get) {
@@ -66,8 +69,8 @@ mt_observed mt_observed_meet(mt_options *options, mt_getenv *get) {
     if (!name || !*name) return MT_OBSERVED_NO;
     channel = reach(name, &watcher);
     if (channel >= 0) tables = mt_region_share(options->slots);
-    if (channel >= 0 && tables < 0) hang_up();
     errno = saved;
+    if (tables < 0) mt_observed_hang_up();
     if (tables < 0) return watcher ? MT_OBSERVED_NO_MEMORY : MT_OBSERVED_ALONE;
     mt_region_header *h = mt_region_shared();
     options->slots = h->slots;
@@ -148,9 +151,6 @@ void mt_observed_begin(const mt_options *options) {
         process = getpid();
         if (options->signals) take_signals(options->signals == MT_SIGNALS_ALL);
     }
-    hang_up();
-    close(tables);
-    tables = -1;
     errno = saved;
 }
 

@@ -32,6 +32,9 @@ mt_observed mt_observed_meet(mt_options *options, mt_getenv *get);
 /* When they are mapped: hands them over, and takes the signals (MTRACE_SIGNALS). */
 void mt_observed_begin(const mt_options *options);
 
+/* Lets no descriptor stay: after that, or where tracing did not begin. */
+void mt_observed_hang_up(void);
+
 /* In the child of a fork. */
 void mt_observed_forked(void);
 

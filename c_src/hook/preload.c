@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "observed.h"
 #include "record/options.h"
 #include "record/control.h"
+#include "record/log.h"
 #include "record/seen.h"
 #include "record/tracer.h"
 #include "vm.h"
@@ -122,7 +124,25 @@ static int is_first(struct dl_phdr_info *info, size_t size, void *context) {
     return 0;
 }
 
+/* Where a log was asked for and cannot be written nothing is traced. */
+static bool begin_log(mt_options *options) {
+    mt_log_options log = mt_options_read_log(environment_get, complain);
+    char line[240];
+    if (!log.file) return true;
+    options->interval = 0; /* everything */
+    if (mt_log_begin(&log, (uint32_t)options->depth) == 0) return true;
+    snprintf(line, sizeof line, "mtrace: MTRACE_LOG cannot be written: %s: nothing is traced",
+             strerror(errno));
+    complain(line);
+    return false;
+}
+
+__attribute__((destructor)) static void end_log(void) {
+    mt_log_end(MT_LOG_END_EXIT);
+}
+
 static mt_preload start(mt_options *options) {
+    if (!begin_log(options)) return MT_PRELOAD_NO_LOG;
     if (mt_tracer_start(options) != 0) {
         complain("mtrace: no memory for the tables: nothing is traced; set MTRACE_SLOTS lower");
         return MT_PRELOAD_NO_MEMORY;
@@ -152,6 +172,7 @@ static mt_preload start_preloaded(void) {
         mt_seen_start();
         mt_observed_begin(&options);
     }
+    mt_observed_hang_up();
     if (met != MT_OBSERVED_NO && !options.children) {
         mt_environment_remove(environ, entry_is_ours);
         mt_observed_clean(environ);

@@ -18,7 +18,8 @@ typedef enum mt_preload {
     MT_PRELOAD_OFF = 2,       /* MTRACE=0 */
     MT_PRELOAD_SHADOWED = 3,  /* another allocator stands in front of us and takes the calls */
     MT_PRELOAD_NO_MEMORY = 4, /* the tables could not be mapped */
-    MT_PRELOAD_LATE = 5 /* LD_PRELOAD names us, but we came later: we could not be loaded */
+    MT_PRELOAD_LATE = 5,  /* LD_PRELOAD names us, but we came later: we could not be loaded */
+    MT_PRELOAD_NO_LOG = 6 /* MTRACE_LOG names a file that cannot be written */
 } mt_preload;
 
 /* How this object was preloaded; any thread. */

@@ -1,6 +1,8 @@
 /* levels: see the header. Runs inside malloc and free. */
 #include "levels.h"
 
+#include <stddef.h>
+
 #include "cell.h"
 
 enum { FIRST_CELLS = 32768, BY_ADDRESS = 2, SET_SHIFT = 8 /* 256 bytes of the heap */ };
@@ -38,9 +40,8 @@ static inline place place_of(uint64_t address) {
 
 /* By the address: as many bytes as the level goes round have one beginning. */
 static inline uint32_t set_by_address(const mt_chunks *table, uint64_t address) {
-    uint32_t sets_bits = 64 - table->shift;
-    uint64_t round = mt_chunks_hash(address >> (SET_SHIFT + sets_bits) << 3);
-    return (uint32_t)((address >> SET_SHIFT) + (round >> 32)) & (table->sets - 1);
+    uint64_t block = address >> SET_SHIFT, round = block >> (64 - table->shift);
+    return (uint32_t)(block + (round * 0x9e3779b97f4a7c15ull >> 32)) & (table->sets - 1);
 }
 
 /* By a hash: another for each level, or what overflows a set of one would meet in one set of
@@ -93,6 +94,56 @@ int32_t mt_levels_take(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
     return -1;
 }
 
+/* True if a cell of the set holds the address. */
+static inline bool holds(const mt_chunks *table, uint32_t set, const place *at) {
+    uint64_t match = mt_cell_matches(table, set, at->fingerprint);
+    for (; __builtin_expect(match != 0, 0); match &= match - 1) {
+        uint64_t tag = mt_cell_load(
+            &table->cell[set * MT_CELLS + (uint32_t)__builtin_ctzll(match) / 8].tag);
+        if (tag == ((tag & MT_CELL_VERSION) | at->address | MT_CELL_LIVE)) return true;
+    }
+    return false;
+}
+
+/* Looks at all levels for an old record, as take would. */
+mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
+    place at = place_of(chunk->address);
+    mt_chunks *into = NULL;
+    int32_t cell = -1;
+    if (!mt_cell_holds(chunk->address)) return MT_PUT_FULL;
+    for (uint32_t l = 0, n = used(levels); l < levels->count && (l < n || !into); l++) {
+        mt_chunks *level = &levels->level[l];
+        uint32_t set = set_in(levels, l, &at);
+        bool filled;
+        if (holds(level, set, &at)) {
+            if (into) mt_cell_abandon(into, cell);
+            return MT_PUT_STALE;
+        }
+        if (into) continue;
+        cell = mt_cell_claim(level, set, at.fingerprint, &filled);
+        if (cell < 0) continue;
+        into = level;
+        if (__builtin_expect(l >= n, 0)) use(levels, l + 1);
+    }
+    if (!into) return MT_PUT_FULL;
+    mt_cell_publish(&into->cell[cell], chunk);
+    return MT_PUT_DONE;
+}
+
+bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
+    place at = place_of(address);
+    bool found = false;
+    for (uint32_t l = 0, n = used(levels); l < n && !found; l++) {
+        mt_chunks *level = &levels->level[l];
+        int32_t cell =
+            mt_cell_find(level, set_in(levels, l, &at), at.fingerprint, address, chunk, &found);
+        if (cell < 0) continue;
+        mt_cell_abandon(level, cell);
+        return true;
+    }
+    return false;
+}
+
 void mt_levels_publish(mt_levels *levels, int32_t cell, const mt_chunk *chunk) {
     mt_cell_publish(&levels->level[mt_levels_of(cell)].cell[mt_levels_within(cell)], chunk);
 }
@@ -101,17 +152,6 @@ void mt_levels_publish(mt_levels *levels, int32_t cell, const mt_chunk *chunk) {
 void mt_levels_abandon(mt_levels *levels, int32_t cell) {
     if (levels->count == 1) mt_chunks_abandon(&levels->level[0], cell);
     else mt_cell_abandon(&levels->level[mt_levels_of(cell)], mt_levels_within(cell));
-}
-
-void mt_levels_prefetch(const mt_levels *levels, uint64_t address) {
-    for (uint32_t l = 0; l < BY_ADDRESS && l < levels->count; l++) {
-        const mt_chunks *table = &levels->level[l];
-        uint32_t set = set_by_address(table, address);
-        uint64_t room = mt_chunks_zero_bytes(mt_cell_load(&table->word[set]));
-        if (!room) continue;
-        __builtin_prefetch(&table->cell[set * MT_CELLS + __builtin_ctzll(room) / 8], 1);
-        return;
-    }
 }
 
 int32_t mt_levels_next(const mt_levels *levels, int32_t cell) {

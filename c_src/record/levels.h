@@ -61,8 +61,17 @@ void mt_levels_publish(mt_levels *levels, int32_t cell, const mt_chunk *chunk);
 void mt_levels_abandon(mt_levels *levels, int32_t cell);
 int32_t mt_levels_take(mt_levels *levels, uint64_t address, mt_chunk *chunk);
 
-/* Begins to load what a claim will write, of a table of several levels. */
-void mt_levels_prefetch(const mt_levels *levels, uint64_t address);
+/* What recording and forgetting are where there are several levels, in one go each. Put records
+ * a chunk: its site's row, weight and p are set. Cut ends the record of an address and gives
+ * its cell back; false if there is none. */
+typedef enum mt_put {
+    MT_PUT_DONE = 0,
+    MT_PUT_FULL = 1, /* no level has room, or no tag can hold the address */
+    MT_PUT_STALE = 2 /* the address has a record: cut it and try again */
+} mt_put;
+
+mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk);
+bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk);
 
 static inline bool mt_levels_several(const mt_levels *levels) {
     return levels->count > 1;

@@ -107,7 +107,7 @@ bool mt_mapped_file_read(const mt_peek *peek, uint64_t head, const mt_mapped *co
                          mt_mapped_scratch *scratch, mt_mapped_file *file) {
     ElfW(Ehdr) e;
     ElfW(Phdr) *p = (void *)scratch->headers;
-    uint32_t most = sizeof scratch->headers / sizeof(*p);
+    uint32_t most = (uint32_t)(sizeof scratch->headers / (sizeof *p));
     bool found = false;
     memset(file, 0, sizeof *file);
     file->base = code->lo - code->offset;

@@ -105,3 +105,52 @@ mt_options mt_options_read(mt_getenv *get, mt_complain *complain) {
     options.slots = power_of_two(options.slots);
     return options;
 }
+
+/* A number of bytes with K, M or G behind it, or none. */
+static bool parse_bytes(const option *o, const char *text, uint64_t *value) {
+    static const char units[] = "KMG";
+    char digits[16];
+    size_t n = strlen(text);
+    option plain = *o;
+    if (n == 0 || n >= sizeof digits) return false;
+    const char *unit = strchr(units, text[n - 1]);
+    memcpy(digits, text, n + 1);
+    if (unit) digits[n - 1] = '\0';
+    plain.low = 0;
+    if (!parse(&plain, digits, value)) return false;
+    uint32_t shift = unit ? 10 * (uint32_t)(unit - units + 1) : 0;
+    if (*value > o->high >> shift) return false;
+    *value <<= shift;
+    return *value >= o->low;
+}
+
+mt_log_options mt_options_read_log(mt_getenv *get, mt_complain *complain) {
+    static const option limit = {"MTRACE_LOG_LIMIT",
+                                 "a number of bytes from 64K to 16384G; K, M or G may follow",
+                                 MT_LOG_LIMIT_MIN,
+                                 MT_INTERVAL_MAX,
+                                 0,
+                                 0,
+                                 0};
+    static const option full = {"MTRACE_LOG_FULL", "over or stop", 0, 0, 0, 0, 0};
+    static const option frees = {"MTRACE_LOG_FREES",
+                                 "a number of frames from 0 to 64",
+                                 0,
+                                 MT_DEPTH_MAX,
+                                 MT_LOG_FREES,
+                                 0,
+                                 0};
+    mt_log_options o = {.file = get("MTRACE_LOG")};
+    const char *text = get(limit.name);
+    if (!o.file || !*o.file) return (mt_log_options){0};
+    if (text && *text && !parse_bytes(&limit, text, &o.limit)) {
+        o.limit = 0;
+        if (complain) refuse(&limit, text, complain);
+    }
+    text = get(full.name);
+    o.stops = text && strcmp(text, "stop") == 0;
+    if (text && *text && !o.stops && strcmp(text, "over") != 0 && complain)
+        refuse(&full, text, complain);
+    o.frees = read_one(&frees, get, complain);
+    return o;
+}

@@ -15,6 +15,15 @@
  *                    not at all, 1 where nothing else is done about them, 2 also where they are
  *                    ignored (0)
  *
+ * of the event log (log.h), which are read where MTRACE_LOG is set:
+ *
+ *   MTRACE_LOG       the file; %p is the process's number, %c its name, %% a %
+ *   MTRACE_LOG_LIMIT bytes that it may have, 64K at least; K, M or G behind the number (no
+ *                    limit)
+ *   MTRACE_LOG_FULL  at the limit: over, it is emptied and begun anew, or stop (over)
+ *   MTRACE_LOG_FREES frames kept of a free's stack, 0 to MT_DEPTH_MAX: 1 is the hook, 2 with
+ *                    its caller (2)
+ *
  * and one that is a text, read when names are looked for:
  *
  *   MTRACE_DEBUG_PATH  folders to look for debug files in, beside /usr/lib/debug, with colons
@@ -56,11 +65,23 @@ typedef const char *mt_getenv(const char *name);
 /* Takes one line about a value that was refused, without a newline. */
 typedef void mt_complain(const char *line);
 
+typedef struct mt_log_options {
+    const char *file; /* MTRACE_LOG, as it is in the environment; NULL: no log */
+    uint64_t limit;   /* MTRACE_LOG_LIMIT, 0: none */
+    uint64_t frees;   /* MTRACE_LOG_FREES */
+    bool stops;       /* MTRACE_LOG_FULL=stop */
+} mt_log_options;
+
+enum { MT_LOG_FREES = 2, MT_LOG_LIMIT_MIN = 1 << 16 };
+
 /* MTRACE alone: cheap enough for every process that inherits the preload. Never complains. */
 uint64_t mt_options_mode(mt_getenv *get);
 
 /* The whole table. Each refused value is complained about once; `complain` may be NULL.
  * Allocates nothing; any thread. */
 mt_options mt_options_read(mt_getenv *get, mt_complain *complain);
+
+/* The same for the event log's. */
+mt_log_options mt_options_read_log(mt_getenv *get, mt_complain *complain);
 
 #endif

@@ -16,6 +16,9 @@
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 
 #define BYTE_UNITS 16.0
+/* Of a byte that stands for itself. */
+#define UNITS ((uint64_t)MT_WEIGHT_ONE / MT_SITES_BYTES)
+
 #define REFERENCE  4ull
 #define REFERENCES 0x00000000fffffffcull
 
@@ -56,21 +59,26 @@ void mt_sites_fini(mt_sites *sites) {
     sites->rows = 0;
 }
 
-static inline uint64_t mix(uint64_t h, void *pc) {
-    h = (h ^ (uintptr_t)pc) * 0x9e3779b97f4a7c15ull;
+static inline uint64_t mix(uint64_t h, uint64_t x) {
+    h = (h ^ x) * 0x9e3779b97f4a7c15ull;
     return h ^ h >> 32;
 }
 
-/* In two halves, which the processor computes side by side. */
-static uint64_t hash(void *const *stack, uint32_t frames) {
-    uint64_t h = frames, even = 0, odd = 0;
-    uint32_t i = 0;
-    for (; i + 1 < frames; i += 2) {
-        even = mix(even, stack[i]);
-        odd = mix(odd, stack[i + 1]);
+/* In four parts, which the processor computes side by side; each is mixed at the end. */
+static inline uint64_t hash(void *const *stack, uint32_t frames) {
+    const uint64_t by = 0xd6e8feb86659fd93ull;
+    uint64_t a = frames, b = 0, c = 0, d = 0;
+    void *const *end = stack + frames;
+    for (; end - stack >= 4; stack += 4) {
+        a = a * by + (uintptr_t)stack[0];
+        b = b * by + (uintptr_t)stack[1];
+        c = c * by + (uintptr_t)stack[2];
+        d = d * by + (uintptr_t)stack[3];
     }
-    if (i < frames) even = mix(even, stack[i]);
-    return mix(mix(h, (void *)even), (void *)odd);
+    if (stack < end) a = a * by + (uintptr_t)*stack++;
+    if (stack < end) b = b * by + (uintptr_t)*stack++;
+    if (stack < end) c = c * by + (uintptr_t)*stack;
+    return mix(mix(mix(a, b), c), d);
 }
 
 static bool same(const mt_site *s, void *const *stack, uint32_t frames) {
@@ -243,6 +251,38 @@ bool mt_sites_is_new(const mt_sites *sites, uint32_t row) {
             atomic_load_explicit(&sums->allocated, memory_order_relaxed)) == 0;
 }
 
+/* By its innermost frames, some of which all stacks may have in common. */
+static inline uint32_t near_of(void *const *stack, uint32_t frames) {
+    uint64_t h = frames;
+    for (uint32_t i = 1; i < 6 && i < frames; i++) h = h * 5 + (uintptr_t)stack[i];
+    return (uint32_t)(h * 0x9e3779b97f4a7c15ull >> 58);
+}
+
+/* Not to be relied on: the row is not held. */
+static inline bool looks_like(const mt_site *s, void *const *stack, uint32_t frames) {
+    return atomic_load_explicit(&s->frames, memory_order_relaxed) == frames &&
+           atomic_load_explicit(&s->stack[1], memory_order_relaxed) == (uintptr_t)stack[1] &&
+           atomic_load_explicit(&s->stack[2], memory_order_relaxed) == (uintptr_t)stack[2];
+}
+
+int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
+                           uint32_t *near) {
+    uint32_t *guess = &near[near_of(stack, frames)], row = *guess;
+    mt_site *s = site(sites, row);
+    if (frames > 3 && looks_like(s, stack, frames)) {
+        uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
+        uint32_t count = hold(&sites->key[row], k, k >> 32);
+        if (count && same(s, stack, frames)) {
+            raise_peak(s, count);
+            return (int32_t)row;
+        }
+        if (count) mt_sites_drop(sites, row);
+    }
+    int32_t found = mt_sites_hold(sites, stack, frames);
+    if (found >= 0) *guess = (uint32_t)found;
+    return found;
+}
+
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
     mt_word_increase(&sites->key[row], -REFERENCE);
 }
@@ -275,11 +315,16 @@ void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uin
     add_bytes(sums_of(sites, row), sign * (int64_t)(product / MT_SITES_BYTES));
 }
 
-void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size, bool live) {
+void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size) {
     mt_site_sums *sums = sums_of(sites, row);
     mt_word_increase(&sums->all, 1);
     mt_word_increase(&sums->all_bytes, size);
-    if (live) add_bytes(sums, (int64_t)(size * (MT_WEIGHT_ONE / MT_SITES_BYTES)));
+    add_bytes(sums, (int64_t)(size * UNITS));
+}
+
+void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size) {
+    mt_word_increase(&sums_of(sites, row)->live_bytes, -(size * UNITS));
+    mt_word_increase(&sites->key[row], -REFERENCE);
 }
 
 uint64_t mt_sites_evicted(const mt_sites *sites) {

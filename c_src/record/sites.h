@@ -47,6 +47,7 @@ enum {
     MT_SITES_NARROW = 16,
     MT_SITES_FIRST = 4096,
     MT_SITES_EXACT = 1 << 18,
+    MT_SITES_NEAR = 64,
     MT_SITES_BYTES = 1 << 16 /* 2^20 / 16 */
 };
 
@@ -101,6 +102,11 @@ void mt_sites_fini(mt_sites *sites);
 /* The row of this stack, with one more reference, which the caller owns; -1: no room. */
 int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
 
+/* The same for a thread that keeps the rows it held of late, which spares it to look for them:
+ * `near` is its own, MT_SITES_NEAR of them, zero at first, and only ever a guess. */
+int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
+                           uint32_t *near);
+
 /* How many there are; a moment's value. The row is held. */
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row);
 
@@ -122,8 +128,10 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size);
  * The row is held. */
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size);
 
-/* Both for a chunk of weight one and p = 1, or the first alone. */
-void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size, bool live);
+/* Both for a chunk of weight one that was surely drawn; and its end, with that of its
+ * reference. */
+void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size);
+void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size);
 
 /* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row);

@@ -21,6 +21,7 @@ typedef struct slab {
 } slab;
 
 __thread mt_tls mt_tls_mine;
+void (*_Atomic mt_thread_moves)(mt_thread *block, bool begins);
 
 static _Atomic(slab *) slabs[SLABS];
 static _Atomic uint64_t shared[MT_COUNT_N];
@@ -68,6 +69,12 @@ static void give_back(mt_thread *block) {
     }
 }
 
+static void tell(mt_thread *block, bool begins) {
+    void (*moves)(mt_thread *, bool) =
+        atomic_load_explicit(&mt_thread_moves, memory_order_relaxed);
+    if (moves) moves(block, begins);
+}
+
 /* Runs once in each round of destructors; we let go in the last but one. */
 static void leave(void *block) {
     if (++mt_tls_mine.leaving < LAST_ROUND) {
@@ -77,6 +84,7 @@ static void leave(void *block) {
         if (!failed) return;
     }
     mt_tls_mine.leaving = LAST_ROUND;
+    tell(block, false);
     mt_tls_mine.block = NULL;
     give_back(block);
 }
@@ -133,6 +141,7 @@ static void make_mine(mt_thread *block) {
     block->credit.random ^= mix((uintptr_t)block);
     block->known.lo = block->known.hi = 0;
     block->known.steps[0] = block->known.steps[1] = 0;
+    tell(block, true);
     mt_tls_mine.block = block; /* first: pthread_setspecific may call calloc */
     if (!atomic_load_explicit(&have_key, memory_order_relaxed)) return;
     mt_tls_mine.quiet++;

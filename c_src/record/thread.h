@@ -35,6 +35,7 @@
 #include "context.h"
 #include "options.h"
 #include "sampler.h"
+#include "sites.h"
 #include "walk.h"
 
 /* Counters: the calls of the malloc family, those of the VM's (tracer.c goes by their order),
@@ -94,7 +95,9 @@ typedef struct mt_thread {
     mt_credit credit;
     _Atomic uint64_t count[MT_COUNT_N];
     mt_walk_stack known;
-    int32_t tid; /* the thread that has it */
+    int32_t tid;                  /* the thread that has it */
+    uint32_t near[MT_SITES_NEAR]; /* rows: see sites.h */
+    struct mt_log_buffer *log; /* its part of the event log, if there is one; stays (log) */
     mt_context context;
     /* The stack that is being captured, and its context (see context.h). */
     void *stack[MT_OWN_FRAMES + MT_KEY_MAX];
@@ -119,6 +122,10 @@ extern __thread mt_tls mt_tls_mine
 /* Once, before any other thread can allocate: creates the key whose destructor gives blocks
  * back. Returns 0, or -1 if there is no key left: blocks are then never given back. */
 int mt_thread_start(void);
+
+/* Called by the thread that has got a block, or is about to give it up. Set once, before. */
+extern void (*_Atomic mt_thread_moves)(mt_thread *block, bool begins)
+    __attribute__((visibility("hidden")));
 
 /* A block for this thread, or NULL (see above). */
 mt_thread *mt_thread_adopt(void);

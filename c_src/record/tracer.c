@@ -98,13 +98,15 @@ static inline bool is_whole(const mt_draw *draw) {
 
 /* The same where every chunk has weight one and every free looks. */
 static inline bool put_whole(int32_t site, mt_chunk *chunk) {
-    int32_t cell = mt_levels_claim(&tracer->chunks, chunk->address);
-    mt_sites_add(&tracer->sites, (uint32_t)site, chunk->size, cell >= 0);
-    if (cell < 0) return false;
+    mt_put result;
     chunk->site = (uint32_t)site;
     chunk->weight = MT_WEIGHT_ONE;
-    mt_levels_publish(&tracer->chunks, cell, chunk);
-    return true;
+    mt_sites_add(&tracer->sites, chunk->site, chunk->size);
+    while ((result = mt_levels_put(&tracer->chunks, chunk)) == MT_PUT_STALE)
+        end_missed(chunk->address);
+    if (result == MT_PUT_FULL)
+        mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
+    return result == MT_PUT_DONE;
 }
 
 /* A table of one level is thinned before it is full; of several, when it is. */
@@ -133,12 +135,13 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
                        .p = draw->p,
                        .pid = block->context.pid,
                        .thread = thread_of(block, draw->allocator)};
-    end_missed(record.address);
-    int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
+    bool whole = is_whole(draw);
+    if (!whole) end_missed(record.address);
+    int32_t site = mt_sites_hold_near(&tracer->sites, stack, frames, block->near);
     bool recorded = false, thinned = false;
     if (site >= 0 && mt_sites_is_new(&tracer->sites, (uint32_t)site))
         mt_seen_note(stack, native_of(stack, frames));
-    if (site >= 0 && is_whole(draw)) {
+    if (site >= 0 && whole) {
         recorded = put_whole(site, &record);
         if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
     } else if (site >= 0) {
@@ -204,7 +207,13 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
     if (block && holds(&mt_tls_mine.guard_sp, block, sp)) return false;
     if (!block || holds(&mt_tls_mine.callback_sp, block, sp)) {
         mt_thread_count(MT_COUNT_ignored);
+        if (mt_log_on()) mt_log_drop();
         return false;
+    }
+    if (mt_log_on()) {
+        mt_log_draws(block, which);
+        mt_tls_mine.guard_sp = sp;
+        return true;
     }
     if (!mt_sampler_draws_all(&tracer->sampler, &block->credit, &draw->p)) {
         mt_real_environment saved = mt_real_enter();
@@ -251,16 +260,16 @@ static uint32_t complete(mt_thread *block, void **stack, uint32_t frames,
 }
 
 /* The stack goes into the thread's block, not onto the program's stack, which may be small. */
-void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
-                      mt_walk_from from) {
+void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook, uintptr_t pc,
+                           uintptr_t sp, uintptr_t fp) {
     mt_thread *block = mt_tls_mine.block;
     int error = errno;
-    if (p && block) {
+    if (block && mt_log_on()) {
+        mt_log_allocated(block, p, size, hook, (mt_walk_from){pc, sp, fp});
+    } else if (p && block) {
         void **stack;
-        if (mt_levels_several(&tracer->chunks))
-            mt_levels_prefetch(&tracer->chunks, (uintptr_t)p);
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
-        uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
+        uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
         uint32_t words = complete(block, stack, frames, draw->allocator);
         mt_tracer_record_stack(block, p, size, draw, stack, words);
         if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
@@ -270,9 +279,23 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
     errno = error;
 }
 
+/* The chunk's weight is one, unless the interval was another for a while. */
+static inline bool forget_whole(uint64_t address) {
+    mt_chunk chunk;
+    if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
+    if (chunk.weight == MT_WEIGHT_ONE) mt_sites_end(&tracer->sites, chunk.site, chunk.size);
+    else mt_tracer_ended(&chunk);
+    return true;
+}
+
 bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
+    if (mt_log_on()) {
+        mt_log_freed(p, NULL, (mt_walk_from){0});
+        return false;
+    }
     __builtin_prefetch((char *)p - sizeof(size_t)); /* where most allocators look next */
+    if (mt_levels_several(&tracer->chunks)) return p && forget_whole((uintptr_t)p);
     int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
     if (cell >= 0) end(cell, &chunk);
     return cell >= 0;
@@ -280,6 +303,10 @@ bool mt_tracer_forget(void *p) {
 
 void mt_tracer_hold(void *p, mt_held *held) {
     held->epoch = atomic_load_explicit(&tracer->epoch, memory_order_relaxed);
+    if (mt_log_on()) {
+        mt_log_reallocates(p);
+        p = NULL;
+    }
     held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
 }
 

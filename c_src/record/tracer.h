@@ -32,6 +32,7 @@
 
 #include "context.h"
 #include "levels.h"
+#include "log.h"
 #include "options.h"
 #include "sampler.h"
 #include "sites.h"
@@ -107,7 +108,7 @@ static inline bool mt_tracer_must_look(const void *chunk) {
 /* And if it must: false if a look into the table says so. Where nearly all are recorded nobody
  * looks twice. */
 static inline bool mt_tracer_may_know(const void *chunk) {
-    return mt_levels_several(&mt_tracer_state.chunks) ||
+    return mt_log_on() || mt_levels_several(&mt_tracer_state.chunks) ||
            mt_chunks_may_hold(&mt_tracer_state.chunks.level[0], (uintptr_t)chunk);
 }
 
@@ -123,8 +124,13 @@ bool mt_tracer_aligns(void);
 
 /* Records a chunk that was drawn, unless it is NULL. `hook` is the hook's own address, `from`
  * what its caller's registers are. */
-void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
-                      mt_walk_from from);
+void mt_tracer_record_from(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                           uintptr_t pc, uintptr_t sp, uintptr_t fp);
+
+static inline void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                                    mt_walk_from from) {
+    mt_tracer_record_from(chunk, size, draw, hook, from.pc, from.sp, from.fp);
+}
 
 /* The same for words that are known, a stack and its context; the rest of the context is the
  * block's. The guard is up. False: ignored. */

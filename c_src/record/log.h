@@ -1,0 +1,79 @@
+/* log: the event log: every allocation and free of the process goes into a file (log_format.h),
+ * instead of into the tables. It is asked for with MTRACE_LOG (options.h).
+ *
+ *   hook ─▶ tracer ─▶ stack ─▶ its number (log_stacks) ─▶ a word or two in the thread's buffer
+ *                                     │new                        │full, or a second old
+ *                                     ▼                           ▼
+ *                               a definition ─────────▶ one block, appended (log_file)
+ *
+ * Logged is the malloc family; the VM's own (enif_alloc and what belongs to it, driver_alloc)
+ * too where those are hooked, their frees without a stack. What the VM does with a binary that
+ * it was given shows as a free. Erlang's side of a stack and who called a NIF are not logged.
+ * free(NULL) is not logged.
+ *
+ * An event is lost, and counted, where a thread has no block (thread.h), in a signal handler
+ * that came in between, and with a block that cannot be written. What lies in the buffers is
+ * lost with kill -9, with _exit, and with exec, which replaces the program (and, where it keeps
+ * MTRACE_LOG without %p, the file). A stack may be defined in a buffer that is lost.
+ *
+ * Each thread that allocates has a buffer of 70 KiB. The child of a fork logs nothing. What
+ * is written when: a thread's events, when 48 KiB of them are there, when something is added
+ * that is a second younger than the first, when it ends; everybody's when the program ends.
+ * That write waits for the disk (log_file.h).
+ */
+#ifndef MT_RECORD_LOG_H
+#define MT_RECORD_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "log_buffer.h"
+#include "options.h"
+#include "thread.h"
+#include "walk.h"
+
+/* Opens the file and starts. 0, or -1 and errno: EINVAL, its name is none. From the constructor
+ * or an attach, before the tracer is switched on. `depth` frames are kept of a stack. */
+int mt_log_begin(const mt_log_options *options, uint32_t depth);
+
+/* Writes what is there, of all threads, and an end; nothing is logged after that. At exit; in
+ * the child of a fork it does nothing. Waits for a thread that is writing, 0.1 s at most. */
+void mt_log_end(mt_log_ending why);
+
+/* After a dlclose. */
+void mt_log_unloaded(void);
+
+static inline bool mt_log_on(void) {
+    return __builtin_expect(atomic_load_explicit(&mt_log_state.on, memory_order_relaxed), 0);
+}
+
+/* For hooks, where the log is on; the thread's guard is up where something was drawn. */
+
+/* An event that cannot be logged. */
+void mt_log_drop(void);
+
+/* A chunk will be allocated by this. */
+void mt_log_draws(mt_thread *block, mt_count which);
+
+/* The short way to the same, for a malloc: counts it and raises the guard. False: nothing is
+ * done, go the long way. */
+static inline bool mt_log_draws_malloc(mt_thread *block) {
+    if (!block || mt_tls_mine.quiet || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
+        return false;
+    mt_thread_bump(block, MT_COUNT_malloc);
+    if (block->log) block->log->realloc = 0;
+    mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
+    return true;
+}
+
+/* It has been, or, where it is NULL, has not. */
+void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
+                      mt_walk_from from);
+
+/* It is about to be freed. Without a hook no stack is kept. */
+void mt_log_freed(void *chunk, void *hook, mt_walk_from from);
+
+/* It is about to be reallocated, or NULL is. */
+void mt_log_reallocates(void *chunk);
+
+#endif

@@ -1,0 +1,244 @@
+/* log_buffer: see the header. Runs inside malloc and free. */
+#include "log_buffer.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log_clock.h"
+#include "private.h"
+#include "seen.h"
+
+enum {
+    TEXT_WORDS = MT_SEEN_PATH / 8 + 1,
+    OBJECT_WORDS = 6 + MT_SEEN_BUILD_ID / 8 + TEXT_WORDS,
+    THREAD_WORDS = 5, /* number, name of at most 16 bytes, a 0 */
+    NEVER = UINT32_MAX
+};
+
+mt_log_shared mt_log_state;
+
+#define state (&mt_log_state)
+
+static _Atomic uint32_t numbers;
+
+mt_log_buffer *mt_log_buffer_get(mt_thread *block) {
+    mt_log_buffer *b = block->log;
+    if (b) return b;
+    if (!(b = mt_private_take(sizeof *b))) return NULL;
+    mt_log_buffer_begin(b, (uint32_t)block->tid);
+    block->log = b;
+    return b;
+}
+
+static void empty(mt_log_buffer *b) {
+    atomic_store_explicit(&b->events, 0, memory_order_relaxed);
+    atomic_store_explicit(&b->defs, 0, memory_order_relaxed);
+    b->generation = mt_log_file_generation();
+    b->begin = b->last = mt_log_clock_units();
+    b->due = b->begin + __atomic_load_n(&mt_log_clock_state.second, __ATOMIC_RELAXED);
+}
+
+void mt_log_buffer_forget(void) {
+    atomic_store(&state->retold_ns, mt_log_clock_ns());
+    atomic_fetch_add(&state->retold, 1);
+    atomic_fetch_add(&state->stamp, 1);
+}
+
+uint32_t mt_log_buffer_count(const uint64_t *event, uint32_t words) {
+    static const uint8_t length[16] = {1, 2, 3, 2, 1, 2, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < words; i += length[event[i] & 15])
+        n += (event[i] & 15) != MT_LOG_TIME && (event[i] & 15) != MT_LOG_PAD;
+    return n;
+}
+
+static void lose(mt_log_buffer *b) {
+    uint32_t n = mt_log_buffer_count(b->word, b->events);
+    b->dropped += n;
+    atomic_fetch_add_explicit(&state->dropped, n, memory_order_relaxed);
+}
+
+void mt_log_buffer_renew(mt_log_buffer *b) {
+    if (b->defs) mt_log_buffer_forget();
+    empty(b);
+}
+
+void mt_log_buffer_begin(mt_log_buffer *b, uint32_t tid) {
+    if (b->events || b->defs) mt_log_buffer_flush(b);
+    b->tid = tid;
+    b->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
+    b->sequence = b->dropped = 0;
+    b->told = NEVER;
+    b->realloc = 0;
+    b->busy_sp = 0;
+    empty(b);
+}
+
+void mt_log_buffer_define(mt_log_buffer *b, mt_log_kind kind, uint32_t id,
+                          const uint64_t *words, uint32_t n, const char *text, uint32_t bytes) {
+    uint32_t text_words = text ? bytes / 8 + 1 : 0, all = 1 + n + text_words;
+    mt_log_def def = {.kind = kind, .words = all, .id = id};
+    if (b->defs + all > MT_LOG_DEF_WORDS - THREAD_WORDS && kind != MT_LOG_DEF_THREAD)
+        mt_log_buffer_flush(b);
+    uint64_t *to = b->word + MT_LOG_EVENT_WORDS + b->defs;
+    memcpy(to, &def, sizeof def);
+    memcpy(to + 1, words, n * sizeof *words);
+    if (text) {
+        to[all - 1] = 0;
+        memcpy(to + 1 + n, text, bytes);
+    }
+    atomic_store_explicit(&b->defs, b->defs + all, memory_order_release);
+}
+
+/* Of another thread as the kernel's files tell it. */
+static void read_name(uint32_t tid, char *name, size_t room) {
+    char path[40] = "/proc/self/task/", digits[12], *at = path + strlen(path);
+    int n = 0;
+    for (; tid; tid /= 10) digits[n++] = (char)('0' + tid % 10);
+    while (n) *at++ = digits[--n];
+    memcpy(at, "/comm", 6);
+    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    long got = file < 0 ? 0 : syscall(SYS_read, (int)file, name, room - 1);
+    name[got > 0 ? got - 1 : 0] = 0; /* its newline */
+    if (file >= 0) syscall(SYS_close, (int)file);
+}
+
+static void name_thread(mt_log_buffer *b) {
+    uint64_t tid = b->tid;
+    char name[17] = {0};
+    if (b->tid == (uint32_t)syscall(SYS_gettid)) prctl(PR_GET_NAME, name, 0, 0, 0);
+    else read_name(b->tid, name, sizeof name);
+    mt_log_buffer_define(b, MT_LOG_DEF_THREAD, b->number, &tid, 1, name,
+                         (uint32_t)strlen(name));
+}
+
+/* Makes the block of what is there, in place: definitions go down to the events. */
+static void complete(mt_log_buffer *b) {
+    uint32_t events = b->events, defs = b->defs;
+    memmove(b->word + events, b->word + MT_LOG_EVENT_WORDS, defs * sizeof *b->word);
+    uint64_t ns = mt_log_clock_ns(), ticks = mt_log_clock_ticks();
+    mt_log_clock_learn(ticks, ns);
+    b->head = (mt_log_block){.magic = MT_LOG_MAGIC,
+                             .version = MT_LOG_VERSION,
+                             .bytes = (uint32_t)(sizeof b->head + (events + defs) * 8),
+                             .event_bytes = events * 8,
+                             .generation = b->generation,
+                             .thread = b->number,
+                             .sequence = b->sequence,
+                             .begin_ticks = b->begin << mt_log_clock_state.shift,
+                             .end_ticks = ticks,
+                             .end_ns = ns,
+                             .checksum = mt_log_checksum(b->word, (events + defs) * 8),
+                             .dropped = b->dropped};
+}
+
+static void write_out(mt_log_buffer *b) {
+    bool defines = b->defs > 0;
+    if (b->told != b->generation) {
+        b->sequence = 0;
+        name_thread(b);
+    }
+    complete(b);
+    switch (mt_log_file_append(&b->head)) {
+    case MT_LOG_WRITTEN:
+        b->told = b->generation;
+        b->sequence++;
+        b->dropped = 0;
+        break;
+    case MT_LOG_FORMER:
+        if (defines) mt_log_buffer_forget();
+        break;
+    default:
+        lose(b);
+        if (defines) mt_log_buffer_forget();
+    }
+}
+
+/* Asked under `writing`: who ends the log has said so before he took what there was. */
+void mt_log_buffer_flush(mt_log_buffer *b) {
+    if (atomic_flag_test_and_set_explicit(&b->writing, memory_order_acquire)) {
+        empty(b); /* the log is being ended */
+        return;
+    }
+    if (atomic_load(&state->open)) write_out(b);
+    empty(b);
+    atomic_flag_clear_explicit(&b->writing, memory_order_release);
+}
+
+/* A copy, since its thread goes on. Definitions after events: what these refer to is there. */
+void mt_log_buffer_take(mt_log_buffer *b) {
+    static mt_log_buffer copy; /* one caller: the end */
+    struct timespec moment = {0, 1000000};
+    for (int i = 0; atomic_flag_test_and_set_explicit(&b->writing, memory_order_acquire); i++) {
+        if (i == 100) return;
+        nanosleep(&moment, NULL);
+    }
+    if (b->generation == mt_log_file_generation()) {
+        copy.events = atomic_load_explicit(&b->events, memory_order_acquire);
+        copy.defs = atomic_load_explicit(&b->defs, memory_order_acquire);
+        copy.generation = b->generation;
+        copy.number = b->number;
+        copy.tid = b->tid;
+        copy.sequence = b->sequence;
+        copy.told = b->told;
+        copy.dropped = b->dropped;
+        copy.begin = b->begin;
+        memcpy(copy.word, b->word, copy.events * sizeof *b->word);
+        memcpy(copy.word + MT_LOG_EVENT_WORDS, b->word + MT_LOG_EVENT_WORDS,
+               copy.defs * sizeof *b->word);
+        if (copy.events || copy.defs || copy.dropped) write_out(&copy);
+    }
+    atomic_flag_clear_explicit(&b->writing, memory_order_release);
+}
+
+/* What has been told of an entry: retold << 2 | 1, and 2 with its end. */
+static _Atomic uint32_t told[MT_SEEN_ENTRIES];
+static _Atomic uint64_t told_all; /* when all there was had been told */
+
+static bool is_mine(uint32_t i, uint32_t want) {
+    uint32_t before = atomic_load_explicit(&told[i], memory_order_relaxed);
+    return before < want &&
+           atomic_compare_exchange_strong_explicit(&told[i], &before, want,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
+static void tell_one(mt_log_buffer *b, uint32_t i, uint32_t retold) {
+    const mt_seen *e = mt_seen_entry(i);
+    uint64_t until = atomic_load_explicit(&e->until_ns, memory_order_relaxed);
+    uint64_t ns = mt_log_clock_ns(), ticks = mt_log_clock_ticks();
+    /* one that had ended before needs not be told of */
+    if (until && until < atomic_load(&state->retold_ns) && told[i] >> 2 != retold) return;
+    if (is_mine(i, retold << 2 | 1)) {
+        uint64_t w[5 + MT_SEEN_BUILD_ID / 8] = {e->lo, e->hi, e->base,
+                                                mt_log_clock_then(ticks, ns, e->since_ns),
+                                                e->build_id_bytes};
+        memcpy(w + 5, e->build_id, e->build_id_bytes);
+        mt_log_buffer_define(b, MT_LOG_DEF_OBJECT, 0, w, 5 + (e->build_id_bytes + 7) / 8,
+                             e->path, (uint32_t)strlen(e->path));
+    }
+    if (until && is_mine(i, retold << 2 | 2)) {
+        uint64_t w[3] = {e->lo, e->hi, mt_log_clock_then(ticks, ns, until)};
+        mt_log_buffer_define(b, MT_LOG_DEF_GONE, 0, w, 3, NULL, 0);
+    }
+}
+
+/* Numbers of stacks do not hold any more where something was unloaded. */
+static void follow_changes(void) {
+    static _Atomic uint32_t followed;
+    uint32_t changes = mt_seen_changes(), before = atomic_load(&followed);
+    if (changes != before && atomic_compare_exchange_strong(&followed, &before, changes))
+        atomic_fetch_add(&state->stamp, 1);
+}
+
+void mt_log_buffer_tell(mt_log_buffer *b) {
+    uint32_t retold = atomic_load(&state->retold), n = mt_seen_count();
+    uint64_t all = (uint64_t)retold << 32 | (n + mt_seen_changes());
+    if (atomic_load_explicit(&told_all, memory_order_relaxed) == all) return;
+    follow_changes();
+    for (uint32_t i = 0; i < n; i++) tell_one(b, i, retold);
+    atomic_store_explicit(&told_all, all, memory_order_relaxed);
+}

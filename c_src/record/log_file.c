@@ -1,0 +1,316 @@
+/* log_file: see the header. Runs inside malloc and free. */
+#include "log_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shelter.h"
+
+enum { HIGH = 200, RETRY_NS = 1000000000 };
+
+static struct {
+    char path[PATH_MAX];
+    uint64_t limit;
+    bool stops;
+    mt_log_file_first *first;
+    mt_log_file_last *last;
+    /* Written by who has `changing`. */
+    _Atomic int fd;
+    _Atomic uint64_t device, inode;
+    _Atomic uint64_t bytes; /* of the generation */
+    atomic_bool changing, ended;
+    _Atomic uint64_t looked_ns, retry_ns;
+} f = {.fd = -1};
+
+_Atomic uint32_t mt_log_file_present; /* the same */
+
+typedef struct {
+    uint64_t device, inode, bytes;
+    uint32_t mode, owner;
+} identity;
+
+/* statx(2) itself: a program may have a stat of its own (fakeroot). */
+static bool identify(int fd, const char *path, identity *id) {
+#if defined SYS_statx && defined STATX_BASIC_STATS
+    struct statx x;
+    int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+    if (syscall(SYS_statx, fd, path, flags, STATX_BASIC_STATS, &x) == 0) {
+        *id = (identity){(uint64_t)x.stx_dev_major << 32 | x.stx_dev_minor, x.stx_ino,
+                         x.stx_size, x.stx_mode, x.stx_uid};
+        return true;
+    }
+    if (errno != ENOSYS && errno != EPERM) return false;
+#endif
+    struct stat s;
+    if (fstatat(fd, path, &s, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0) return false;
+    *id = (identity){s.st_dev, s.st_ino, (uint64_t)s.st_size, s.st_mode, s.st_uid};
+    return true;
+}
+
+static bool is_same(const identity *id) {
+    return id->device == atomic_load(&f.device) && id->inode == atomic_load(&f.inode);
+}
+
+static bool is_ours(int fd) {
+    identity id;
+    return fd >= 0 && identify(fd, "", &id) && is_same(&id);
+}
+
+static int open_path(int flags) {
+    return (int)syscall(SYS_openat, AT_FDCWD, f.path,
+                        flags | O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+}
+
+static void close_it(int fd) {
+    syscall(SYS_close, fd);
+}
+
+/* Out of the way of programs that count on their descriptors' numbers. */
+static int raise_it(int fd) {
+    struct rlimit most;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH);
+    if (high < 0 && getrlimit(RLIMIT_NOFILE, &most) == 0 && most.rlim_cur > 16)
+        high = fcntl(fd, F_DUPFD_CLOEXEC, (int)(most.rlim_cur < HIGH ? most.rlim_cur - 8 : 16));
+    if (high < 0) return fd;
+    close_it(fd);
+    return high;
+}
+
+/* A new file, or one that is empty and ours; or -1. */
+static int create(void) {
+    identity id;
+    int fd = open_path(O_CREAT | O_EXCL);
+    if (fd < 0 && errno == EEXIST && (fd = open_path(O_NONBLOCK)) >= 0 &&
+        (!identify(fd, "", &id) || !S_ISREG(id.mode) || id.bytes || id.owner != geteuid())) {
+        close_it(fd);
+        errno = EEXIST;
+        fd = -1;
+    }
+    if (fd >= 0) flock(fd, LOCK_EX | LOCK_NB);
+    return fd;
+}
+
+static void append_pid(void) {
+    size_t n = strlen(f.path);
+    char digits[12];
+    int k = 0;
+    for (unsigned pid = (unsigned)getpid(); pid; pid /= 10)
+        digits[k++] = (char)('0' + pid % 10);
+    if (n + (size_t)k + 2 > sizeof f.path) return;
+    f.path[n++] = '.';
+    while (k) f.path[n++] = digits[--k];
+    f.path[n] = '\0';
+}
+
+/* At the start: what is there gives way, but for what another one is writing. */
+static int create_instead(void) {
+    for (int i = 0; i < 3; i++) {
+        identity id;
+        int fd = open_path(O_NONBLOCK);
+        if (fd >= 0) {
+            bool known = identify(fd, "", &id);
+            if (known && S_ISCHR(id.mode)) return fd;
+            bool busy = known && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+            close_it(fd);
+            if (!known || !S_ISREG(id.mode)) return errno = EINVAL, -1;
+            if (busy) append_pid();
+            if (busy) continue;
+        }
+        if (fd < 0 && identify(AT_FDCWD, f.path, &id) && !S_ISREG(id.mode) && !S_ISLNK(id.mode))
+            return errno = EINVAL, -1;
+        if (unlinkat(AT_FDCWD, f.path, 0) != 0 && errno != ENOENT) return -1;
+        fd = create();
+        if (fd >= 0 || errno != EEXIST) return fd;
+    }
+    return -1;
+}
+
+/* Takes back the part of a block that was written, if it is the file's end. Two threads of
+ * which one does this while the other appends may lose the other's block: its sequence tells.
+ */
+static void take_back(int fd, const mt_log_block *block, size_t n) {
+    identity id;
+    uint64_t there[sizeof *block / 8] = {0};
+    size_t head = n < sizeof there ? n : sizeof there;
+    if (!identify(fd, "", &id) || id.bytes < n) return;
+    off_t begin = (off_t)(id.bytes - n);
+    if (pread(fd, there, head, begin) == (ssize_t)head && memcmp(there, block, head) == 0 &&
+        ftruncate(fd, begin) != 0)
+        return;
+}
+
+static bool put(int fd, const mt_log_block *block) {
+    long n = syscall(SYS_write, fd, block, (size_t)block->bytes);
+    if (n == (long)block->bytes) {
+        atomic_fetch_add_explicit(&f.bytes, block->bytes, memory_order_relaxed);
+        return true;
+    }
+    if (n > 0) take_back(fd, block, (size_t)n);
+    atomic_store_explicit(&f.retry_ns, block->end_ns + RETRY_NS, memory_order_relaxed);
+    return false;
+}
+
+static void publish(int fd, const identity *id, uint32_t generation) {
+    atomic_store(&f.device, id->device);
+    atomic_store(&f.inode, id->inode);
+    atomic_store(&f.fd, fd);
+    atomic_store(&mt_log_file_present, generation);
+}
+
+/* In a new file, whose first block is in it before anybody else can write to it. It takes the
+ * place of the descriptor `old`, if that is ours still: a thread that is about to write by its
+ * number must not meet a file of the program's. */
+static bool begin_in(int fd, int old, mt_log_reason reason) {
+    uint32_t generation = atomic_load(&mt_log_file_present) + (reason != MT_LOG_FIRST);
+    identity id;
+    if (fd < 0) return false;
+    atomic_store(&f.bytes, 0);
+    if (!identify(fd, "", &id) || !put(fd, f.first(generation, reason))) {
+        close_it(fd);
+        return false;
+    }
+    if (is_ours(old) && dup3(fd, old, O_CLOEXEC) == old) {
+        close_it(fd);
+        fd = old;
+    } else {
+        fd = raise_it(fd);
+    }
+    publish(fd, &id, generation);
+    return true;
+}
+
+/* Empties the file. A thread that was about to write may come first: its block must not be the
+ * one that the file begins with. */
+static bool begin_over(int fd) {
+    uint32_t generation = atomic_load(&mt_log_file_present) + 1;
+    for (int i = 0; i < 3; i++) {
+        mt_log_block there = {0};
+        if (ftruncate(fd, 0) != 0) return false;
+        atomic_store(&f.bytes, 0);
+        if (!put(fd, f.first(generation, MT_LOG_STARTED_OVER))) return false;
+        if (pread(fd, &there, sizeof there, 0) != sizeof there ||
+            there.generation == generation)
+            break;
+    }
+    atomic_store(&mt_log_file_present, generation);
+    return true;
+}
+
+static bool take_turn(void) {
+    return !atomic_exchange_explicit(&f.changing, true, memory_order_acquire);
+}
+
+static void give_turn(void) {
+    atomic_store_explicit(&f.changing, false, memory_order_release);
+}
+
+/* The program has closed our descriptor, and may have got another file by its number. */
+static bool find_again(void) {
+    identity id;
+    bool found = false;
+    if (!take_turn()) return false;
+    int fd = open_path(O_NONBLOCK);
+    if (fd >= 0 && identify(fd, "", &id) && is_same(&id)) {
+        flock(fd, LOCK_EX | LOCK_NB);
+        publish(raise_it(fd), &id, atomic_load(&mt_log_file_present));
+        found = true;
+    } else {
+        if (fd >= 0) close_it(fd);
+        found = begin_in(create(), -1, MT_LOG_REOPENED);
+    }
+    give_turn();
+    return found;
+}
+
+/* Asked once a second, of one thread. */
+static bool has_moved(uint64_t now_ns) {
+    uint64_t looked = atomic_load_explicit(&f.looked_ns, memory_order_relaxed);
+    identity id;
+    if (now_ns - looked < RETRY_NS ||
+        !atomic_compare_exchange_strong(&f.looked_ns, &looked, now_ns))
+        return false;
+    if (!identify(AT_FDCWD, f.path, &id)) return errno == ENOENT;
+    return !is_same(&id) && S_ISREG(id.mode) && id.bytes == 0 && id.owner == geteuid();
+}
+
+static void move(int old) {
+    if (!take_turn()) return;
+    begin_in(create(), old, MT_LOG_REOPENED);
+    give_turn();
+}
+
+static mt_log_written fill(int fd, uint64_t now_ns) {
+    if (!take_turn()) return MT_LOG_FORMER;
+    bool done = false;
+    if (f.stops) {
+        atomic_store(&f.ended, true);
+        if (f.last) put(fd, f.last(atomic_load(&mt_log_file_present), MT_LOG_END_LIMIT));
+    } else if (!(done = begin_over(fd))) {
+        atomic_store(&f.retry_ns, now_ns + RETRY_NS);
+    }
+    give_turn();
+    return f.stops ? MT_LOG_ENDED : done ? MT_LOG_FORMER : MT_LOG_LOST;
+}
+
+static mt_log_written append(const mt_log_block *block) {
+    uint64_t now = block->end_ns;
+    if (atomic_load(&f.ended)) return MT_LOG_ENDED;
+    if (now < atomic_load_explicit(&f.retry_ns, memory_order_relaxed)) return MT_LOG_LOST;
+    if (!is_ours(atomic_load(&f.fd)) && !atomic_load(&f.changing) && !find_again()) {
+        atomic_store(&f.retry_ns, now + RETRY_NS);
+        return MT_LOG_LOST;
+    }
+    if (atomic_load(&f.changing) || block->generation != atomic_load(&mt_log_file_present))
+        return MT_LOG_FORMER;
+    int fd = atomic_load(&f.fd);
+    bool moved = has_moved(now);
+    if (f.limit && !moved && atomic_load(&f.bytes) + block->bytes > f.limit)
+        return fill(fd, now);
+    mt_log_written result = put(fd, block) ? MT_LOG_WRITTEN : MT_LOG_LOST;
+    if (moved) move(fd);
+    return result;
+}
+
+mt_log_written mt_log_file_append(const mt_log_block *block) {
+    mt_shelter shelter;
+    mt_shelter_enter(&shelter);
+    mt_log_written result = append(block);
+    mt_shelter_leave(&shelter);
+    return result;
+}
+
+void mt_log_file_on_limit(mt_log_file_last *last) {
+    f.last = last;
+}
+
+void mt_log_file_end(mt_log_ending why) {
+    mt_shelter shelter;
+    mt_shelter_enter(&shelter);
+    const mt_log_block *block = f.last(atomic_load(&mt_log_file_present), why);
+    append(block);
+    atomic_store(&f.ended, true);
+    mt_shelter_leave(&shelter);
+}
+
+int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_first *first) {
+    mt_shelter shelter;
+    strncpy(f.path, path, sizeof f.path - 1);
+    f.limit = limit;
+    f.stops = stops;
+    f.first = first;
+    mt_shelter_enter(&shelter);
+    errno = 0;
+    bool opened = begin_in(create_instead(), -1, MT_LOG_FIRST);
+    int error = errno;
+    mt_shelter_leave(&shelter);
+    if (!opened) errno = error ? error : EIO;
+    return opened ? 0 : -1;
+}
