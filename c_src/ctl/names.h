@@ -30,7 +30,8 @@ typedef struct mt_names_place {
 } mt_names_place;
 
 /* `folders`: looked for files in first, by their last name, before their own path (for a log
- * that was written elsewhere); separated by colons, or NULL. NULL without memory. */
+ * that was written elsewhere); separated by colons, or NULL. Debug files are looked for there,
+ * too, and in the folders of MTRACE_DEBUG_PATH: debug_file.h. NULL without memory. */
 mt_names *mt_names_open(const char *folders);
 
 /* No source files and lines, and nothing inlined: much faster where there is debug information.

@@ -174,6 +174,29 @@ static void what_is_no_file_is_not_looked_for(void **state) {
     mt_names_close(names);
 }
 
+/* The kernel spells them so in /proc/PID/maps. */
+static void a_path_may_have_a_line_s_end(void **state) {
+    (void)state;
+    make("end.so", "-Wl,--build-id=sha1");
+    fixture_make("mv $D/end.so \"$D/e\nnd.so\"");
+    mt_names *names = mt_names_open(NULL);
+    add(names, fixture_path("e\\012nd.so"), 10, 0);
+    assert_the_chain(found(names, 20));
+    assert_string_equal(found(names, 20)->object, fixture_path("e\nnd.so"));
+    mt_names_close(names);
+}
+
+static void versions_are_no_part_of_names(void **state) {
+    (void)state;
+    make("a.so", "-Wl,--build-id=sha1");
+    fixture_make("objcopy --redefine-sym a_static_function=plain@@V_1.2 $D/a.so");
+    mt_names *names = mt_names_open(NULL);
+    mt_names_no_lines(names);
+    add(names, fixture_path("a.so"), 10, 0);
+    assert_string_equal(found(names, 20)->frame[0].function, "plain");
+    mt_names_close(names);
+}
+
 /* Against a naive search, with mappings that overlap in every way. */
 static void random_mappings_are_found_as_a_naive_search_finds_them(void **state) {
     (void)state;
@@ -219,6 +242,8 @@ int main(void) {
         cmocka_unit_test(folders_come_before_the_path),
         cmocka_unit_test(an_address_belongs_to_what_was_mapped_at_the_moment),
         cmocka_unit_test(what_is_no_file_is_not_looked_for),
+        cmocka_unit_test(a_path_may_have_a_line_s_end),
+        cmocka_unit_test(versions_are_no_part_of_names),
         cmocka_unit_test(random_mappings_are_found_as_a_naive_search_finds_them),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_end);

@@ -152,6 +152,25 @@ defmodule Mtrace.CtlReportTest do
 
     {collapsed, 0} = ctl(["show", "--flame-graph", path])
     assert collapsed =~ ";main;many;malloc 22704\n"
+
+    {short, 0} = ctl(["show", "--no-lines", path])
+    assert short =~ " outer +0x"
+    refute short =~ "inlined"
+    refute short =~ "left.c"
+  end
+
+  test "what was saved elsewhere is named from a folder of libraries", %{folder: folder} do
+    program = Path.join(folder, "left")
+    kept = Path.join(folder, "kept")
+    File.cp!(Program.path("left"), program)
+    {_, 7} = ctl(["run", "--no-lines", "--save", kept, program])
+    File.rm!(program)
+    {text, 0} = ctl(["show", kept])
+    refute text =~ "left.c"
+    {text, 0} = ctl(["show", "--libraries", Path.dirname(Program.path("left")), kept])
+    assert text =~ ~r" inner \(inlined\) programs/left\.c:\d+"
+    {text, 0} = ctl(["show", "--libraries", folder, kept])
+    assert text =~ "left: the file is not there any more"
   end
 
   test "two runs are compared", %{folder: folder} do
