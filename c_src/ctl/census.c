@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "record/chunks.h"
 #include "record/context.h"
+#include "record/options.h"
 #include "record/sites.h"
 #include "record/thread.h"
 #include "target.h"
@@ -245,7 +246,8 @@ static void describe(builder *b, const mt_target *t) {
     c->now_ns = now(CLOCK_MONOTONIC);
     c->wall_ns = now(CLOCK_REALTIME);
     c->exact = h->fixed_interval == 0;
-    c->interval = atomic_load(&h->interval);
+    c->interval =
+        h->fixed_interval != MT_ADAPTIVE ? h->fixed_interval : atomic_load(&h->interval);
     c->ended = t->ended || t->final;
     if (t->ended && !t->final) return; /* an earlier picture would mislead */
     c->vss = t->last.vss;

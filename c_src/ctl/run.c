@@ -242,7 +242,8 @@ static int run_it(run *r) {
     if (path && mt_program_check(path) && (object = mt_program_object()) && has_memfd() &&
         mt_show_check(&r->arguments.show) == 0 &&
         mt_outfile_prepare(&r->outfile, r->arguments.outfile, stderr) == 0 &&
-        mt_outfile_may(r->arguments.log) && mt_socket_listen(&r->socket) == 0 && mt_watch_open(&r->watch) == 0 && take_signals(r) &&
+        mt_outfile_may(r->arguments.log) && mt_socket_listen(&r->socket) == 0 &&
+        mt_watch_open(&r->watch) == 0 && take_signals(r) &&
         (r->child = mt_start(&r->arguments, path, object, r->socket.name, &r->before)) > 0) {
         follow(r);
         status = end(r);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "real.h"
+#include "region.h"
 #include "seen.h"
 #include "thin.h"
 #include "unwind.h"
@@ -237,6 +238,12 @@ bool mt_tracer_aligns(void) {
 
 static void charge(mt_credit *credit, uint64_t begin_ns) {
     uint64_t now = mt_tracer_now();
+    mt_region_header *shared = mt_region_shared();
+    if (shared)
+        atomic_store_explicit(
+            &shared->interval,
+            atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed),
+            memory_order_relaxed);
     if (mt_sampler_charge(&tracer->sampler, credit, begin_ns, now) &&
         mt_levels_taken(&tracer->chunks) < mt_levels_slots(&tracer->chunks) / 4)
         mt_sampler_halve(&tracer->sampler, now);
