@@ -40,6 +40,14 @@ static bool in_folders(mt_named_file *file, const mt_named_where *where) {
     return false;
 }
 
+static const char *reason(const mt_named_file *file) {
+    if (access(file->path, F_OK) != 0) return "the file is not there any more";
+    if (access(file->path, R_OK) != 0) return "the file may not be read";
+    if (!file->identity.build_id_bytes)
+        return "what was mapped showed no build id, and the file that is there has one";
+    return "the file is not the one that was mapped, it was replaced since";
+}
+
 static void look_for(mt_named_file *file, const mt_named_where *where) {
     if (in_folders(file, where)) return;
     if (is_it(file, file->path)) {
@@ -47,11 +55,7 @@ static void look_for(mt_named_file *file, const mt_named_where *where) {
         return;
     }
     char why[PATH_ROOM];
-    snprintf(why, sizeof why, "%.*s: %s", PATH_ROOM - 100, file->path,
-             access(file->path, F_OK) != 0 ? "the file is not there any more"
-             : access(file->path, R_OK) != 0
-                 ? "the file may not be read"
-                 : "the file is not the one that was mapped, it was replaced since");
+    snprintf(why, sizeof why, "%.*s: %s", PATH_ROOM - 100, file->path, reason(file));
     file->missing = mt_arena_string(where->arena, why);
 }
 

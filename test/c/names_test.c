@@ -103,6 +103,7 @@ static void where_there_was_no_build_id_none_will_do(void **state) {
     identity.build_id_bytes = 0;
     add(names, fixture_path("a.so"), 10, 0);
     assert_nameless(found(names, 20));
+    assert_non_null(strstr(mt_names_missing(names, 0), "showed no build id"));
     mt_names_close(names);
 }
 
