@@ -127,6 +127,21 @@ static void a_file_that_is_gone_leads_to_its_debug_file(void **state) {
     mt_names_close(names);
 }
 
+static void a_stripped_file_is_told_of(void **state) {
+    (void)state;
+    fixture_make("echo 'int main(void) { return 0; }' > $D/m.c && cd $D && "
+                 "gcc -s -o stripped m.c -Wl,--build-id=sha1");
+    mt_elf f;
+    assert_int_equal(mt_elf_open(&f, fixture_path("stripped")), 0);
+    identity = f.identity;
+    mt_elf_close(&f);
+    mt_names *names = mt_names_open(NULL);
+    add(names, fixture_path("stripped"), 10, 0);
+    assert_nameless(found(names, 20));
+    assert_non_null(strstr(mt_names_missing(names, 0), "stripped: it is stripped;"));
+    mt_names_close(names);
+}
+
 static void folders_come_before_the_path(void **state) {
     (void)state;
     make("a.so", "-Wl,--build-id=sha1");
@@ -240,6 +255,7 @@ int main(void) {
         cmocka_unit_test(a_file_that_was_replaced_is_not_believed),
         cmocka_unit_test(where_there_was_no_build_id_none_will_do),
         cmocka_unit_test(a_file_that_is_gone_leads_to_its_debug_file),
+        cmocka_unit_test(a_stripped_file_is_told_of),
         cmocka_unit_test(folders_come_before_the_path),
         cmocka_unit_test(an_address_belongs_to_what_was_mapped_at_the_moment),
         cmocka_unit_test(what_is_no_file_is_not_looked_for),
