@@ -26,7 +26,7 @@ static void add_site(const mt_view *view, const mt_census_site *site, mt_bytes *
     const char *between = "";
     for (uint32_t i = site->frames; i-- > 0;) {
         const mt_names_place *place = mt_view_place(view, site, i);
-        uint32_t least = mt_view_is_hook(place, i) ? place->frames - 1 : 0;
+        uint32_t least = mt_view_first(view, place, i);
         for (uint32_t f = place->frames; f-- > least;) {
             mt_bytes_add(out, between, strlen(between));
             add_frame(&place->frame[f], place, out);

@@ -43,13 +43,13 @@ static void key_of(const mt_view *view, const mt_census_site *site, entry *e) {
     for (uint32_t i = 0; i < site->frames; i++) {
         const mt_names_place *place = mt_view_place(view, site, i);
         bool hook = mt_view_is_hook(place, i);
-        for (uint32_t f = hook ? place->frames - 1 : 0; f < place->frames; f++) {
+        for (uint32_t f = mt_view_first(view, place, i); f < place->frames; f++) {
             const mt_names_frame *frame = &place->frame[f];
             e->rough =
                 mix_text(e->rough, place->object ? mt_view_last_name(place->object) : "");
             if (frame->function) e->rough = mix_text(e->rough, frame->function);
             else if (place->object) e->rough = mix(e->rough, place->in_file);
-            e->key = mix(mix(e->key, e->rough), hook ? 0 : frame->line);
+            e->key = mix(mix(e->key, e->rough), hook || view->no_lines ? 0 : frame->line);
         }
     }
 }

@@ -40,19 +40,27 @@ static bool in_folders(mt_named_file *file, const mt_named_where *where) {
     return false;
 }
 
+static const char *reason(const mt_named_file *file) {
+    if (access(file->path, F_OK) != 0) return "the file is not there any more";
+    if (access(file->path, R_OK) != 0) return "the file may not be read";
+    if (!file->identity.build_id_bytes)
+        return "what was mapped showed no build id, and the file that is there has one";
+    return "the file is not the one that was mapped, it was replaced since";
+}
+
+static void lacks(mt_named_file *file, const mt_named_where *where, const char *what) {
+    char why[PATH_ROOM];
+    snprintf(why, sizeof why, "%.*s: %s", PATH_ROOM - 200, file->path, what);
+    file->missing = mt_arena_string(where->arena, why);
+}
+
 static void look_for(mt_named_file *file, const mt_named_where *where) {
     if (in_folders(file, where)) return;
     if (is_it(file, file->path)) {
         file->found = file->path;
         return;
     }
-    char why[PATH_ROOM];
-    snprintf(why, sizeof why, "%.*s: %s", PATH_ROOM - 100, file->path,
-             access(file->path, F_OK) != 0 ? "the file is not there any more"
-             : access(file->path, R_OK) != 0
-                 ? "the file may not be read"
-                 : "the file is not the one that was mapped, it was replaced since");
-    file->missing = mt_arena_string(where->arena, why);
+    lacks(file, where, reason(file));
 }
 
 /* Without a build id nothing but the file itself will do, and that has been checked. */
@@ -103,6 +111,10 @@ void mt_named_file_find(mt_named_file *file, const mt_named_where *where, uint64
     const mt_symbol *symbol = mt_symbols_at(&file->symbols, address);
     mt_line line[LINES];
     uint32_t n = lines_of(file, where, address, line);
+    if (!symbol && n == 0 && !file->symbols.strings[0] && !file->missing)
+        lacks(file, where,
+              "it is stripped; its debug symbols, from a package or a folder of "
+              "MTRACE_DEBUG_PATH, would name it");
     mt_names_frame *frame = mt_arena_take(where->arena, (n ? n : 1) * sizeof *frame);
     if (!frame) return;
     for (uint32_t i = 0; i < n; i++)

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "named_file.h"
 
@@ -65,12 +66,23 @@ void mt_names_no_lines(mt_names *names) {
     names->where.lines = false;
 }
 
-/* The kernel writes " (deleted)" behind the path of a file that was replaced. */
+/* The kernel's list of mappings has "\\012" for a line's end in a path, but nothing else for a
+ * backslash: what is meant is what is there. */
+static void restore_ends(char *path) {
+    if (!strstr(path, "\\012") || access(path, F_OK) == 0) return;
+    for (char *s; (s = strstr(path, "\\012"));) {
+        *s = '\n';
+        memmove(s + 1, s + 4, strlen(s + 4) + 1);
+    }
+}
+
+/* It writes " (deleted)" behind the path of a file that was replaced. */
 static char *path_of(mt_names *names, const char *path) {
     static const char deleted[] = " (deleted)";
     char *copy = mt_arena_string(&names->arena, path);
     size_t n = copy ? strlen(copy) : 0, mark = sizeof deleted - 1;
     if (n > mark && strcmp(copy + n - mark, deleted) == 0) copy[n - mark] = 0;
+    if (copy) restore_ends(copy);
     return copy;
 }
 

@@ -30,7 +30,8 @@ typedef struct mt_names_place {
 } mt_names_place;
 
 /* `folders`: looked for files in first, by their last name, before their own path (for a log
- * that was written elsewhere); separated by colons, or NULL. NULL without memory. */
+ * that was written elsewhere); separated by colons, or NULL. Debug files are looked for there,
+ * too, and in the folders of MTRACE_DEBUG_PATH: debug_file.h. NULL without memory. */
 mt_names *mt_names_open(const char *folders);
 
 /* No source files and lines, and nothing inlined: much faster where there is debug information.
@@ -46,7 +47,7 @@ void mt_names_object(mt_names *names, uint64_t lo, uint64_t hi, uint64_t base, u
 /* What a return address was called at that moment. Never NULL; valid until names are closed. */
 const mt_names_place *mt_names_find(mt_names *names, uint64_t return_address, uint64_t at);
 
-/* Files that could not be read or are other ones than were mapped, with the reason, and why
+/* Files that could not be read, are other ones than were mapped, or are stripped; and why
  * there are no lines where libdw is not installed: for a note below a report. NULL at the end.
  */
 const char *mt_names_missing(mt_names *names, uint32_t i);

@@ -80,7 +80,7 @@ static void location(profile *p, const mt_names_place *place, uint64_t number,
     mt_protobuf_int(&p->message, 1, number);
     mt_protobuf_int(&p->message, 2, mapping_of(p, place, address));
     mt_protobuf_int(&p->message, 3, address);
-    for (uint32_t i = 0; i < place->frames; i++) {
+    for (uint32_t i = mt_view_first(p->view, place, 1); i < place->frames; i++) {
         const mt_names_frame *frame = &place->frame[i];
         const char *name = frame->function;
         if (!name && place->object) {
@@ -88,8 +88,10 @@ static void location(profile *p, const mt_names_place *place, uint64_t number,
                      mt_view_last_name(place->object), place->in_file);
             name = unnamed;
         }
-        mt_protobuf_int(&p->part, 1, function(p, name ? name : "[unknown]", frame->file));
-        mt_protobuf_int(&p->part, 2, frame->line);
+        mt_protobuf_int(
+            &p->part, 1,
+            function(p, name ? name : "[unknown]", p->view->no_lines ? NULL : frame->file));
+        mt_protobuf_int(&p->part, 2, p->view->no_lines ? 0 : frame->line);
         mt_protobuf_message(&p->message, 4, &p->part);
     }
     mt_protobuf_message(&p->out, PROFILE_LOCATION, &p->message);

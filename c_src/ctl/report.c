@@ -73,7 +73,7 @@ static void write_frame(const mt_names_frame *frame, const mt_names_place *place
         if (frame->function) fprintf(out, " (%s)", text);
         else fprintf(out, "%s (+%#" PRIx64 ")", text, place->in_file);
     } else if (!place->object) fputs("(in no file)", out);
-    if (frame->file) {
+    if (frame->file && !show->no_lines) {
         mt_plain(text, room, shortened(frame->file, show));
         fprintf(out, " %s", text);
         if (frame->line) fprintf(out, ":%" PRIu32, frame->line);
@@ -85,7 +85,7 @@ void mt_report_stack(const mt_view *view, const mt_census_site *site, const mt_s
     for (uint32_t i = 0; i < site->frames; i++) {
         const mt_names_place *place = mt_view_place(view, site, i);
         bool hook = mt_view_is_hook(place, i);
-        for (uint32_t f = hook ? place->frames - 1 : 0; f < place->frames; f++) {
+        for (uint32_t f = mt_view_first(view, place, i); f < place->frames; f++) {
             fprintf(out, "%2" PRIu32 " [%#14" PRIx64 "] ", i, site->stack[i]);
             write_frame(&place->frame[f], place, show, hook, out);
             fputc('\n', out);
@@ -180,11 +180,11 @@ void mt_report_notes(const mt_view *view, FILE *out) {
     char text[WIDE];
     for (uint32_t i = 0; view->names && (why = mt_names_missing(view->names, i)); i++) {
         if (i == NOTES) {
-            fputs(PREFIX "and so on for more files\n", out);
+            fputs(PREFIX "and more files\n", out);
             return;
         }
         mt_plain(text, sizeof text, why);
-        fprintf(out, PREFIX "no names from %s\n", text);
+        fprintf(out, PREFIX "no names: %s\n", text);
     }
 }
 

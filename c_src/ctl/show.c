@@ -84,7 +84,8 @@ mt_shown mt_show_census(const mt_census *census, const mt_show *show, FILE *out)
 
 static int usage(FILE *to, int status) {
     fputs("usage: mtracectl show [OPTIONS] FILE\n\n"
-          "Shows what run --save FILE or report --save FILE kept.\n\n",
+          "Shows what run --save FILE or report --save FILE kept, with the names that its\n"
+          "addresses had then; with --libraries with those that are found there.\n\n",
           to);
     fputs(mt_show_help, to);
     return status;
@@ -117,7 +118,9 @@ int mt_command_show(int argc, char **argv) {
     if (!path) return usage(stderr, MT_EXIT_USAGE);
     mt_saved *saved = mt_saved_read(path);
     if (!saved) return MT_EXIT_FAILED;
-    mt_shown shown = show_any(&saved->census, saved, &show, stdout);
+    /* With folders the addresses are named anew, from the files there. */
+    const mt_saved *named = show.folders ? NULL : saved;
+    mt_shown shown = show_any(&saved->census, named, &show, stdout);
     mt_saved_free(saved);
     return shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
 }

@@ -23,6 +23,10 @@ bool mt_view_is_hook(const mt_names_place *place, uint32_t i) {
            strcmp(mt_view_last_name(place->object), "mtrace.so") == 0;
 }
 
+uint32_t mt_view_first(const mt_view *view, const mt_names_place *place, uint32_t i) {
+    return view->no_lines || mt_view_is_hook(place, i) ? place->frames - 1 : 0;
+}
+
 /* By Newton's method, so that no mathematical library is needed: to a unit is enough. */
 uint64_t mt_view_error(double variance) {
     if (!(variance >= 1) || variance > 1e36) return variance > 1e36 ? UINT64_MAX : 0;
@@ -81,7 +85,7 @@ static int open_names(mt_view *view, const mt_show *show) {
 
 int mt_view_open(mt_view *view, const mt_census *census, const mt_saved *saved,
                  const mt_show *show) {
-    *view = (mt_view){.census = census, .saved = saved};
+    *view = (mt_view){.census = census, .saved = saved, .no_lines = show->no_lines};
     view->site = calloc(census->sites ? census->sites : 1, sizeof *view->site);
     if (!view->site || (!saved && open_names(view, show) != 0)) {
         mt_say("there is not enough memory for the report");

@@ -25,6 +25,7 @@ typedef struct mt_view {
     mt_names *names;             /* else from here */
     const mt_census_site **site; /* those to be shown */
     uint32_t sites;
+    bool no_lines;                     /* what was saved may have some */
     mt_view_sum shown, ignored, young; /* young: left out for show.leaks_only_ns */
 } mt_view;
 
@@ -43,6 +44,10 @@ const mt_names_place *mt_view_place(const mt_view *view, const mt_census_site *s
 
 /* Is frame i our own hook, whose function says what was called? */
 bool mt_view_is_hook(const mt_names_place *place, uint32_t i);
+
+/* The first of the place's frames that is shown: of our hook, and without lines, only the last,
+ * which is no inlined one. */
+uint32_t mt_view_first(const mt_view *view, const mt_names_place *place, uint32_t i);
 
 /* The last name of a path, the whole if it has none. */
 const char *mt_view_last_name(const char *path);

@@ -103,6 +103,7 @@ static void where_there_was_no_build_id_none_will_do(void **state) {
     identity.build_id_bytes = 0;
     add(names, fixture_path("a.so"), 10, 0);
     assert_nameless(found(names, 20));
+    assert_non_null(strstr(mt_names_missing(names, 0), "showed no build id"));
     mt_names_close(names);
 }
 
@@ -123,6 +124,21 @@ static void a_file_that_is_gone_leads_to_its_debug_file(void **state) {
     add(names, path, 10, 0);
     assert_nameless(found(names, 20));
     assert_non_null(strstr(mt_names_missing(names, 0), "not there any more"));
+    mt_names_close(names);
+}
+
+static void a_stripped_file_is_told_of(void **state) {
+    (void)state;
+    fixture_make("echo 'int main(void) { return 0; }' > $D/m.c && cd $D && "
+                 "gcc -s -o stripped m.c -Wl,--build-id=sha1");
+    mt_elf f;
+    assert_int_equal(mt_elf_open(&f, fixture_path("stripped")), 0);
+    identity = f.identity;
+    mt_elf_close(&f);
+    mt_names *names = mt_names_open(NULL);
+    add(names, fixture_path("stripped"), 10, 0);
+    assert_nameless(found(names, 20));
+    assert_non_null(strstr(mt_names_missing(names, 0), "stripped: it is stripped;"));
     mt_names_close(names);
 }
 
@@ -174,6 +190,29 @@ static void what_is_no_file_is_not_looked_for(void **state) {
     mt_names_close(names);
 }
 
+/* The kernel spells them so in /proc/PID/maps. */
+static void a_path_may_have_a_line_s_end(void **state) {
+    (void)state;
+    make("end.so", "-Wl,--build-id=sha1");
+    fixture_make("mv $D/end.so \"$D/e\nnd.so\"");
+    mt_names *names = mt_names_open(NULL);
+    add(names, fixture_path("e\\012nd.so"), 10, 0);
+    assert_the_chain(found(names, 20));
+    assert_string_equal(found(names, 20)->object, fixture_path("e\nnd.so"));
+    mt_names_close(names);
+}
+
+static void versions_are_no_part_of_names(void **state) {
+    (void)state;
+    make("a.so", "-Wl,--build-id=sha1");
+    fixture_make("objcopy --redefine-sym a_static_function=plain@@V_1.2 $D/a.so");
+    mt_names *names = mt_names_open(NULL);
+    mt_names_no_lines(names);
+    add(names, fixture_path("a.so"), 10, 0);
+    assert_string_equal(found(names, 20)->frame[0].function, "plain");
+    mt_names_close(names);
+}
+
 /* Against a naive search, with mappings that overlap in every way. */
 static void random_mappings_are_found_as_a_naive_search_finds_them(void **state) {
     (void)state;
@@ -216,9 +255,12 @@ int main(void) {
         cmocka_unit_test(a_file_that_was_replaced_is_not_believed),
         cmocka_unit_test(where_there_was_no_build_id_none_will_do),
         cmocka_unit_test(a_file_that_is_gone_leads_to_its_debug_file),
+        cmocka_unit_test(a_stripped_file_is_told_of),
         cmocka_unit_test(folders_come_before_the_path),
         cmocka_unit_test(an_address_belongs_to_what_was_mapped_at_the_moment),
         cmocka_unit_test(what_is_no_file_is_not_looked_for),
+        cmocka_unit_test(a_path_may_have_a_line_s_end),
+        cmocka_unit_test(versions_are_no_part_of_names),
         cmocka_unit_test(random_mappings_are_found_as_a_naive_search_finds_them),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_end);

@@ -2,6 +2,8 @@
 #include "census_fixture.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "ctl/saved.h"
@@ -163,6 +165,40 @@ static void other_versions_and_byte_orders_are_refused(void **state) {
     free(copy);
 }
 
+static void a_changed_bit_is_noticed(void **state) {
+    (void)state;
+    uint64_t seed = unit_seed();
+    char *copy = malloc(n);
+    for (int round = 0; round < 200; round++) {
+        uint64_t at = round < 40 ? (uint64_t)round : unit_random(&seed) % n;
+        memcpy(copy, bytes, n);
+        copy[at] ^= (char)(1 << unit_random(&seed) % 8);
+        assert_null(mt_saved_read(write_bytes(copy, n)));
+    }
+    free(copy);
+}
+
+/* As on a full disk. */
+static void what_cannot_be_written_leaves_the_old_one(void **state) {
+    (void)state;
+    struct rlimit was, little = {100, 100};
+    fixture_census *c = example();
+    save(&c->census, "old");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    little.rlim_max = was.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    mt_show show = MT_SHOW_DEFAULT;
+    show.save_path = fixture_path("old");
+    free(fixture_shown(&c->census, &show, MT_SHOWN_FAILED));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    mt_saved *saved = mt_saved_read(fixture_path("old"));
+    assert_non_null(saved);
+    mt_saved_free(saved);
+    assert_int_not_equal(fixture_sh("ls $D/old.*"), 0); /* nothing lies about */
+    free(c);
+}
+
 /* All of what a census says is looked at, so that a sanitizer sees what lies outside. */
 static void look_at_all(const mt_saved *saved) {
     mt_show show = MT_SHOW_DEFAULT;
@@ -235,6 +271,8 @@ int main(void) {
         cmocka_unit_test(what_is_cut_off_is_refused),
         cmocka_unit_test(what_is_something_else_is_refused),
         cmocka_unit_test(other_versions_and_byte_orders_are_refused),
+        cmocka_unit_test(a_changed_bit_is_noticed),
+        cmocka_unit_test(what_cannot_be_written_leaves_the_old_one),
         cmocka_unit_test(a_file_that_lies_is_refused_or_harmless),
     };
     return cmocka_run_group_tests(tests, start, end);
