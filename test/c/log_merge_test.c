@@ -103,7 +103,7 @@ static void books_are_those_of_a_naive_model(void **state) {
     for (int n = 0; n < EVENTS; n++) {
         uint32_t t = 1 + (uint32_t)(unit_random(&seed) % THREADS);
         uint64_t i = unit_random(&seed) % ADDRESSES;
-        now += 16 + (unit_random(&seed) % 50 == 0 ? unit_random(&seed) % 10000000 : 0);
+        now += 3000 + (unit_random(&seed) % 50 == 0 ? unit_random(&seed) % 10000000 : 0);
         model_chunk *c = &chunk[i];
         bool stray = !c->live && unit_random(&seed) % 20 == 0;
         if (c->live || stray) {
@@ -255,6 +255,46 @@ static void an_address_given_out_again_ends_the_chunk_whose_free_was_missed(void
     assert_int_equal(r.account.replaced, 1);
     assert_int_equal(r.account.bytes, 7);
     assert_int_equal(r.account.live.count, 1);
+    done(&r);
+}
+
+/* Thread 2 was given what thread 1 freed; thread 2 freed what it had of thread 1. */
+static void times_in_the_wrong_order_by_a_little_are_put_right(void **state) {
+    (void)state;
+    start();
+    made_event(&made, 1, MT_LOG_ALLOC, 50000, 0x1000, 10, 1);
+    made_event(&made, 2, MT_LOG_ALLOC, 60000, 0x1000, 7, 1);
+    made_event(&made, 1, MT_LOG_FREE, 60100, 0x1000, 0, 0);
+    made_event(&made, 2, MT_LOG_FREE, 70000, 0x2000, 0, 0);
+    made_event(&made, 1, MT_LOG_ALLOC, 70100, 0x2000, 5, 1);
+    flush_all(100000);
+    write_made();
+    reading r;
+    read_all(&r, 0);
+    assert_int_equal(r.account.replaced, 0);
+    assert_int_equal(r.account.stray, 0);
+    assert_int_equal(r.account.bytes, 7);
+    assert_int_equal(r.account.freed, 2);
+    assert_int_equal(r.account.allocated, 3);
+    assert_int_equal(r.account.live.count, 1);
+    done(&r);
+}
+
+static void what_is_further_apart_is_what_it_is(void **state) {
+    (void)state;
+    start();
+    made_event(&made, 1, MT_LOG_ALLOC, 50000, 0x1000, 10, 1);
+    made_event(&made, 2, MT_LOG_ALLOC, 60000, 0x1000, 7, 1);
+    made_event(&made, 1, MT_LOG_FREE, 65000, 0x1000, 0, 0);
+    made_event(&made, 2, MT_LOG_FREE, 70000, 0x2000, 0, 0);
+    made_event(&made, 1, MT_LOG_ALLOC, 75000, 0x2000, 5, 1);
+    flush_all(100000);
+    write_made();
+    reading r;
+    read_all(&r, 0);
+    assert_int_equal(r.account.replaced, 1);
+    assert_int_equal(r.account.stray, 1);
+    assert_int_equal(r.account.bytes, 5);
     done(&r);
 }
 
@@ -507,6 +547,8 @@ int main(void) {
         TEST(a_realloc_that_failed_leaves_the_chunk),
         TEST(a_realloc_that_had_not_returned_leaves_the_chunk),
         TEST(an_address_given_out_again_ends_the_chunk_whose_free_was_missed),
+        TEST(times_in_the_wrong_order_by_a_little_are_put_right),
+        TEST(what_is_further_apart_is_what_it_is),
         TEST(only_the_last_allocation_of_its_thread_is_temporary),
         TEST(stacks_that_are_alike_are_one),
         TEST(a_log_that_is_cut_gives_what_is_before_the_cut),
