@@ -25,12 +25,13 @@ static bool fetch(const mt_logged_file *file, uint64_t at, void *to, size_t n) {
 
 /* What is at this place; a whole block is then in file->block, its header in *head. */
 static condition look(const mt_logged_file *file, uint64_t at, mt_log_block *head) {
-    uint64_t left = file->size - at;
+    const uint64_t left = file->size - at, magic = MT_LOG_MAGIC;
     *head = (mt_log_block){0};
     if (!fetch(file, at, head, left < sizeof *head ? left : sizeof *head)) return NONE;
     if (left < sizeof *head)
-        return memcmp(head, &(uint64_t){MT_LOG_MAGIC}, left < 8 ? left : 8) == 0 ? CUT : NONE;
-    if (head->magic != MT_LOG_MAGIC) return NONE;
+        return memcmp(head, &magic, left < sizeof magic ? left : sizeof magic) == 0 ? CUT
+                                                                                    : NONE;
+    if (head->magic != magic) return NONE;
     if (head->version != MT_LOG_VERSION) return OTHER_VERSION;
     if (head->bytes % 8 || head->bytes < sizeof *head || head->bytes > MT_LOG_BLOCK_MAX ||
         head->event_bytes % 8 || head->event_bytes > head->bytes - sizeof *head)
