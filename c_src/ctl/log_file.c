@@ -80,6 +80,8 @@ static void note_time(mt_logged_file *file, uint64_t ticks, uint64_t ns, bool fi
     }
 }
 
+/* A block that comes twice: who ends the program writes what other threads have, too, and one
+ * of them may write its block a last time, with more in it. */
 static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
                    uint32_t thread) {
     while (thread >= file->threads_room || !file->first) {
@@ -90,8 +92,20 @@ static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
     }
     uint32_t last = file->last[thread];
     uint32_t expected = last == MT_LOG_NO_ID ? 0 : file->part[last].sequence + 1;
+    mt_logged_part part = {.offset = at,
+                           .begin_ticks = head->begin_ticks,
+                           .end_ticks = head->end_ticks,
+                           .bytes = head->bytes,
+                           .event_bytes = head->event_bytes,
+                           .checksum = head->checksum,
+                           .thread = thread,
+                           .sequence = head->sequence,
+                           .dropped = head->dropped};
     if (head->sequence < expected) {
         file->repeated++;
+        if (head->sequence == file->part[last].sequence &&
+            head->event_bytes > file->part[last].event_bytes)
+            file->part[last] = part;
         return;
     }
     file->lost += head->sequence - expected;
@@ -100,16 +114,7 @@ static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
     if (last == MT_LOG_NO_ID) file->first[thread] = file->parts;
     else file->part[last].next = file->parts;
     file->last[thread] = file->parts;
-    file->part[file->parts++] = (mt_logged_part){at,
-                                                 head->begin_ticks,
-                                                 head->end_ticks,
-                                                 head->bytes,
-                                                 head->event_bytes,
-                                                 head->checksum,
-                                                 thread,
-                                                 head->sequence,
-                                                 head->dropped,
-                                                 0};
+    file->part[file->parts++] = part;
 }
 
 static void take(mt_logged_file *file, mt_logged_stacks *stacks, const mt_log_block *head,

@@ -421,6 +421,29 @@ static void a_missing_block_is_noticed_by_its_sequence(void **state) {
     done(&r);
 }
 
+/* As who ends the program writes it, and then the thread itself. */
+static void of_a_block_that_comes_twice_the_one_with_more_counts(void **state) {
+    (void)state;
+    for (int longer_first = 0; longer_first < 2; longer_first++) {
+        made_close(&made);
+        made_open(&made, 0, 50);
+        for (int i = 0; i < 2; i++) {
+            made_event(&made, 1, MT_LOG_ALLOC, 2000, 0x1000, 1, 0);
+            if (i != longer_first) made_event(&made, 1, MT_LOG_ALLOC, 2100, 0x2000, 2, 0);
+            made_flush(&made, 1, 2200);
+            made.block[1].sequence = 0;
+        }
+        write_made();
+        reading r;
+        assert_true(read_all(&r, 0)->open);
+        assert_int_equal(r.account.bytes, 3);
+        assert_int_equal(r.account.events, 2);
+        assert_int_equal(r.file.repeated, 1);
+        assert_false(mt_logged_file_is_damaged(&r.file));
+        done(&r);
+    }
+}
+
 /* A thread that had not heard that the file was emptied appends a block of the log before:
  * behind the new one's first block, or before it. */
 static void blocks_of_another_generation_are_left_out(void **state) {
@@ -567,6 +590,7 @@ int main(void) {
         TEST(a_log_that_is_cut_gives_what_is_before_the_cut),
         TEST(a_damaged_block_is_left_out_and_the_next_is_found),
         TEST(a_missing_block_is_noticed_by_its_sequence),
+        TEST(of_a_block_that_comes_twice_the_one_with_more_counts),
         TEST(blocks_of_another_generation_are_left_out),
         TEST(times_that_go_backwards_keep_the_order_of_the_thread),
         TEST(what_is_no_log_is_refused),
