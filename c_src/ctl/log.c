@@ -80,8 +80,6 @@ int mt_logged_tell(const mt_logged *log) {
     if (f->lost)
         mt_say("%llu block%s of %s %s missing: what was in them is not counted", N(f->lost),
                f->path, f->lost == 1 ? "is" : "are");
-    if (f->repeated)
-        mt_say("%llu block%s of %s came twice and counted once", N(f->repeated), f->path);
     if (f->strange)
         mt_say("%llu block%s of %s %s what this mtracectl does not understand", N(f->strange),
                f->path, f->strange == 1 ? "holds" : "hold");

@@ -2,6 +2,7 @@
 #include "log_account.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "log_out.h"
 
@@ -31,14 +32,67 @@ static void end(mt_logged_account *a, const mt_logged_chunk *chunk) {
     a->count--;
 }
 
-static void allocated(mt_logged_account *a, const mt_logged_event *e) {
-    mt_logged_chunk chunk = {e->address, e->size, e->time, e->stack, e->thread}, before;
-    if (mt_logged_live_put(&a->live, &chunk, &before)) {
-        a->replaced++;
-        end(a, &before);
+/* Takes out what waits at this address for an event of another thread. */
+static bool take_waiting(mt_logged_account *a, mt_logged_waiting *w, const mt_logged_event *e,
+                         mt_logged_event *was) {
+    for (uint32_t i = 0; i < w->n; i++) {
+        *was = w->event[i];
+        if (was->address != e->address || was->thread == e->thread ||
+            e->time - was->time > a->apart)
+            continue;
+        w->n--;
+        memmove(&w->event[i], &w->event[i + 1], (w->n - i) * sizeof *was);
+        return true;
     }
-    a->last[e->thread] = e->address;
+    return false;
+}
+
+static void stray(mt_logged_account *a, const mt_logged_event *e) {
     if (!counts(a, e->thread)) return;
+    a->freed++;
+    a->stray++;
+    mt_logged_site *site = &a->site[e->stack];
+    if (site->stray++ == 0 && !site->first) site->first = e->time;
+    if (a->on_stray) a->on_stray(a->context, e);
+}
+
+/* Makes room in what waits: those that have waited long enough go, or the oldest. */
+static void settle(mt_logged_account *a, mt_logged_waiting *w, uint64_t time) {
+    uint32_t go = 0;
+    while (go < w->n && time - w->event[go].time > a->apart) go++;
+    if (go == 0 && w->n == MT_LOG_WAITING) go = 1;
+    for (uint32_t i = 0; w == &a->early && i < go; i++) stray(a, &w->event[i]);
+    w->n -= go;
+    memmove(&w->event[0], &w->event[go], w->n * sizeof w->event[0]);
+}
+
+static void wait_for_other(mt_logged_account *a, mt_logged_waiting *w,
+                           const mt_logged_event *e) {
+    settle(a, w, e->time);
+    w->event[w->n++] = *e;
+}
+
+static void freed(mt_logged_account *a, const mt_logged_event *e) {
+    mt_logged_chunk chunk;
+    mt_logged_event other;
+    bool last = a->last[e->thread] == e->address;
+    if (last) a->last[e->thread] = 0;
+    if (a->replacing.n && take_waiting(a, &a->replacing, e, &other)) {
+        /* That of the chunk whose place was taken: it has ended. */
+        a->replaced--;
+        a->freed += counts(a, (uint32_t)other.from);
+    } else if (mt_logged_live_take(&a->live, e->address, &chunk)) {
+        end(a, &chunk);
+        if (!counts(a, chunk.thread)) return;
+        a->freed++;
+        if (last && chunk.thread == e->thread) {
+            a->site[chunk.stack].temporary++;
+            a->temporary++;
+        }
+    } else wait_for_other(a, &a->early, e);
+}
+
+static void add(mt_logged_account *a, const mt_logged_event *e) {
     mt_logged_site *site = change(a, e->stack);
     if (site->allocated++ == 0 && !site->first) site->first = e->time;
     site->allocated_bytes += e->size;
@@ -57,25 +111,19 @@ static void allocated(mt_logged_account *a, const mt_logged_event *e) {
     }
 }
 
-static void freed(mt_logged_account *a, const mt_logged_event *e) {
-    mt_logged_chunk chunk;
-    bool last = a->last[e->thread] == e->address;
-    if (last) a->last[e->thread] = 0;
-    if (mt_logged_live_take(&a->live, e->address, &chunk)) {
-        end(a, &chunk);
-        if (!counts(a, chunk.thread)) return;
-        a->freed++;
-        if (last && chunk.thread == e->thread) {
-            a->site[chunk.stack].temporary++;
-            a->temporary++;
-        }
-    } else if (counts(a, e->thread)) {
-        a->freed++;
-        a->stray++;
-        mt_logged_site *site = &a->site[e->stack];
-        if (site->stray++ == 0 && !site->first) site->first = e->time;
-        if (a->on_stray) a->on_stray(a->context, e);
+static void allocated(mt_logged_account *a, const mt_logged_event *e) {
+    mt_logged_chunk chunk = {e->address, e->size, e->time, e->stack, e->thread}, before;
+    mt_logged_event other;
+    if (mt_logged_live_put(&a->live, &chunk, &before)) {
+        a->replaced++;
+        end(a, &before);
+        other = *e;
+        other.from = before.thread;
+        wait_for_other(a, &a->replacing, &other);
     }
+    a->last[e->thread] = e->address;
+    if (counts(a, e->thread)) add(a, e);
+    if (a->early.n && take_waiting(a, &a->early, e, &other)) freed(a, &other);
 }
 
 static void event(mt_logged_account *a, const mt_logged_event *e) {
@@ -140,6 +188,10 @@ static void prepare(mt_logged_account *a, mt_logged_file *file,
     a->begin = mt_logged_file_begin(file, stacks);
     a->end = mt_logged_file_end(file);
     if (a->end < a->begin) a->end = a->begin;
+    uint64_t ns = mt_logged_file_ns(file, a->end) - mt_logged_file_ns(file, a->begin);
+    a->apart =
+        ns ? (uint64_t)((double)MT_LOG_APART_NS * (double)(a->end - a->begin) / (double)ns)
+           : MT_LOG_APART_NS;
     if (a->slices == 0) return;
     a->slice = mt_out_need(calloc(a->slices, sizeof *a->slice));
     a->width = (a->end - a->begin) / a->slices + 1;
@@ -162,6 +214,7 @@ void mt_logged_account_run(mt_logged_account *a, mt_logged_file *file,
             else event(a, &events[i]);
         }
     }
+    settle(a, &a->early, UINT64_MAX);
     a->events = merge.events;
     a->before_damage = merge.before_damage;
     mt_logged_merge_close(&merge);

@@ -7,7 +7,12 @@
  *
  * An allocation is temporary if its thread made no other before it freed it (as heaptrack
  * counts them). An allocation at an address that is live means that a free was missed: the old
- * chunk ends there. One thread.
+ * chunk ends there.
+ *
+ * When a chunk goes from thread to thread within a microsecond the times of its free and of the
+ * allocation that was given its address may stand in the wrong order, as processors run ahead
+ * of themselves and their clocks are not quite one. So a free that finds nothing, and what an
+ * allocation took the place of, wait that long for the other. One thread.
  */
 #ifndef MT_CTL_LOG_ACCOUNT_H
 #define MT_CTL_LOG_ACCOUNT_H
@@ -32,6 +37,13 @@ typedef struct mt_logged_slice {
     uint64_t allocated, freed, temporary;
 } mt_logged_slice;
 
+/* What waits, the newest last. */
+enum { MT_LOG_WAITING = 8, MT_LOG_APART_NS = 2000 };
+typedef struct mt_logged_waiting {
+    mt_logged_event event[MT_LOG_WAITING];
+    uint32_t n;
+} mt_logged_waiting;
+
 typedef struct mt_logged_account {
     mt_logged_live live;
     mt_logged_site *site; /* by a stack's number */
@@ -49,7 +61,10 @@ typedef struct mt_logged_account {
     const bool *counts; /* by a thread's number: whose allocations count; NULL: all */
     void (*on_stray)(void *context, const mt_logged_event *free); /* or NULL */
     void *context;
-    uint64_t *last; /* by a thread's number: what it allocated last */
+    mt_logged_waiting early;     /* frees that found nothing */
+    mt_logged_waiting replacing; /* allocations at an address that was live; `from`: of whom */
+    uint64_t apart;              /* ticks that it may wait */
+    uint64_t *last;              /* by a thread's number: what it allocated last */
 } mt_logged_account;
 
 /* Reads the whole log. Before: counts, on_stray, context and slices (0: none) are set, all else

@@ -40,5 +40,5 @@ uint64_t mt_logged_file_end(const mt_logged_file *file) {
 }
 
 bool mt_logged_file_is_damaged(const mt_logged_file *file) {
-    return file->damaged || file->strange || file->lost || file->repeated || file->gave_up;
+    return file->damaged || file->strange || file->lost || file->gave_up;
 }

@@ -25,12 +25,13 @@ static bool fetch(const mt_logged_file *file, uint64_t at, void *to, size_t n) {
 
 /* What is at this place; a whole block is then in file->block, its header in *head. */
 static condition look(const mt_logged_file *file, uint64_t at, mt_log_block *head) {
-    uint64_t left = file->size - at;
+    const uint64_t left = file->size - at, magic = MT_LOG_MAGIC;
     *head = (mt_log_block){0};
     if (!fetch(file, at, head, left < sizeof *head ? left : sizeof *head)) return NONE;
     if (left < sizeof *head)
-        return memcmp(head, &(uint64_t){MT_LOG_MAGIC}, left < 8 ? left : 8) == 0 ? CUT : NONE;
-    if (head->magic != MT_LOG_MAGIC) return NONE;
+        return memcmp(head, &magic, left < sizeof magic ? left : sizeof magic) == 0 ? CUT
+                                                                                    : NONE;
+    if (head->magic != magic) return NONE;
     if (head->version != MT_LOG_VERSION) return OTHER_VERSION;
     if (head->bytes % 8 || head->bytes < sizeof *head || head->bytes > MT_LOG_BLOCK_MAX ||
         head->event_bytes % 8 || head->event_bytes > head->bytes - sizeof *head)
@@ -79,6 +80,8 @@ static void note_time(mt_logged_file *file, uint64_t ticks, uint64_t ns, bool fi
     }
 }
 
+/* A block that comes twice: who ends the program writes what other threads have, too, and one
+ * of them may write its block a last time, with more in it. */
 static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
                    uint32_t thread) {
     while (thread >= file->threads_room || !file->first) {
@@ -89,8 +92,20 @@ static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
     }
     uint32_t last = file->last[thread];
     uint32_t expected = last == MT_LOG_NO_ID ? 0 : file->part[last].sequence + 1;
+    mt_logged_part part = {.offset = at,
+                           .begin_ticks = head->begin_ticks,
+                           .end_ticks = head->end_ticks,
+                           .bytes = head->bytes,
+                           .event_bytes = head->event_bytes,
+                           .checksum = head->checksum,
+                           .thread = thread,
+                           .sequence = head->sequence,
+                           .dropped = head->dropped};
     if (head->sequence < expected) {
         file->repeated++;
+        if (head->sequence == file->part[last].sequence &&
+            head->event_bytes > file->part[last].event_bytes)
+            file->part[last] = part;
         return;
     }
     file->lost += head->sequence - expected;
@@ -99,16 +114,7 @@ static void append(mt_logged_file *file, const mt_log_block *head, uint64_t at,
     if (last == MT_LOG_NO_ID) file->first[thread] = file->parts;
     else file->part[last].next = file->parts;
     file->last[thread] = file->parts;
-    file->part[file->parts++] = (mt_logged_part){at,
-                                                 head->begin_ticks,
-                                                 head->end_ticks,
-                                                 head->bytes,
-                                                 head->event_bytes,
-                                                 head->checksum,
-                                                 thread,
-                                                 head->sequence,
-                                                 head->dropped,
-                                                 0};
+    file->part[file->parts++] = part;
 }
 
 static void take(mt_logged_file *file, mt_logged_stacks *stacks, const mt_log_block *head,

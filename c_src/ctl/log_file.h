@@ -46,7 +46,7 @@ typedef struct mt_logged_file {
     uint64_t strange;  /* definitions or events that nobody knows, though the sum is right */
     uint64_t former;   /* blocks of another generation */
     uint64_t lost;     /* blocks that are missing, by their sequence */
-    uint64_t repeated; /* blocks that are there twice, left out */
+    uint64_t repeated; /* blocks that are there twice: the one with more counts */
     uint64_t dropped;  /* events, by the headers */
     uint64_t vanished; /* blocks that were there and are not any more */
     bool gave_up;      /* damage of a kind that it would take forever to search */

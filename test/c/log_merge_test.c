@@ -103,7 +103,7 @@ static void books_are_those_of_a_naive_model(void **state) {
     for (int n = 0; n < EVENTS; n++) {
         uint32_t t = 1 + (uint32_t)(unit_random(&seed) % THREADS);
         uint64_t i = unit_random(&seed) % ADDRESSES;
-        now += 16 + (unit_random(&seed) % 50 == 0 ? unit_random(&seed) % 10000000 : 0);
+        now += 3000 + (unit_random(&seed) % 50 == 0 ? unit_random(&seed) % 10000000 : 0);
         model_chunk *c = &chunk[i];
         bool stray = !c->live && unit_random(&seed) % 20 == 0;
         if (c->live || stray) {
@@ -258,8 +258,52 @@ static void an_address_given_out_again_ends_the_chunk_whose_free_was_missed(void
     done(&r);
 }
 
+/* Thread 2 was given what thread 1 freed; thread 2 freed what it had of thread 1. */
+static void times_in_the_wrong_order_by_a_little_are_put_right(void **state) {
+    (void)state;
+    start();
+    made_event(&made, 1, MT_LOG_ALLOC, 50000, 0x1000, 10, 1);
+    made_event(&made, 2, MT_LOG_ALLOC, 60000, 0x1000, 7, 1);
+    made_event(&made, 1, MT_LOG_FREE, 60100, 0x1000, 0, 0);
+    made_event(&made, 2, MT_LOG_FREE, 70000, 0x2000, 0, 0);
+    made_event(&made, 1, MT_LOG_ALLOC, 70100, 0x2000, 5, 1);
+    flush_all(100000);
+    write_made();
+    reading r;
+    read_all(&r, 0);
+    assert_int_equal(r.account.replaced, 0);
+    assert_int_equal(r.account.stray, 0);
+    assert_int_equal(r.account.bytes, 7);
+    assert_int_equal(r.account.freed, 2);
+    assert_int_equal(r.account.allocated, 3);
+    assert_int_equal(r.account.live.count, 1);
+    done(&r);
+}
+
+static void what_is_further_apart_is_what_it_is(void **state) {
+    (void)state;
+    start();
+    made_event(&made, 1, MT_LOG_ALLOC, 50000, 0x1000, 10, 1);
+    made_event(&made, 2, MT_LOG_ALLOC, 60000, 0x1000, 7, 1);
+    made_event(&made, 1, MT_LOG_FREE, 65000, 0x1000, 0, 0);
+    made_event(&made, 2, MT_LOG_FREE, 70000, 0x2000, 0, 0);
+    made_event(&made, 1, MT_LOG_ALLOC, 75000, 0x2000, 5, 1);
+    /* A thread's own order is certain. */
+    made_event(&made, 1, MT_LOG_FREE, 80000, 0x3000, 0, 0);
+    made_event(&made, 1, MT_LOG_ALLOC, 80100, 0x3000, 3, 1);
+    flush_all(100000);
+    write_made();
+    reading r;
+    read_all(&r, 0);
+    assert_int_equal(r.account.replaced, 1);
+    assert_int_equal(r.account.stray, 2);
+    assert_int_equal(r.account.bytes, 8);
+    done(&r);
+}
+
 static void only_the_last_allocation_of_its_thread_is_temporary(void **state) {
     (void)state;
+    start();
     made_event(&made, 1, MT_LOG_ALLOC, 2000, 0x1000, 10, 1);
     made_event(&made, 2, MT_LOG_ALLOC, 2100, 0x2000, 10, 1);
     made_event(&made, 1, MT_LOG_FREE, 2200, 0x1000, 0, 0); /* yes */
@@ -267,6 +311,9 @@ static void only_the_last_allocation_of_its_thread_is_temporary(void **state) {
     made_event(&made, 1, MT_LOG_ALLOC, 2400, 0x3000, 10, 1);
     made_event(&made, 1, MT_LOG_FREE, 2500, 0x1000, 0, 0); /* no: 0x3000 came between */
     made_event(&made, 1, MT_LOG_FREE, 2600, 0x2000, 0, 0); /* no: another thread's */
+    made_event(&made, 2, MT_LOG_FREE, 2700, 0x3000, 0, 0); /* no: another thread's */
+    made_event(&made, 2, MT_LOG_ALLOC, 2800, 0x3000, 10, 1);
+    made_event(&made, 1, MT_LOG_FREE, 2900, 0x3000, 0, 0); /* no: it had it before, too */
     flush_all(4000);
     write_made();
     reading r;
@@ -374,6 +421,29 @@ static void a_missing_block_is_noticed_by_its_sequence(void **state) {
     done(&r);
 }
 
+/* As who ends the program writes it, and then the thread itself. */
+static void of_a_block_that_comes_twice_the_one_with_more_counts(void **state) {
+    (void)state;
+    for (int longer_first = 0; longer_first < 2; longer_first++) {
+        made_close(&made);
+        made_open(&made, 0, 50);
+        for (int i = 0; i < 2; i++) {
+            made_event(&made, 1, MT_LOG_ALLOC, 2000, 0x1000, 1, 0);
+            if (i != longer_first) made_event(&made, 1, MT_LOG_ALLOC, 2100, 0x2000, 2, 0);
+            made_flush(&made, 1, 2200);
+            made.block[1].sequence = 0;
+        }
+        write_made();
+        reading r;
+        assert_true(read_all(&r, 0)->open);
+        assert_int_equal(r.account.bytes, 3);
+        assert_int_equal(r.account.events, 2);
+        assert_int_equal(r.file.repeated, 1);
+        assert_false(mt_logged_file_is_damaged(&r.file));
+        done(&r);
+    }
+}
+
 /* A thread that had not heard that the file was emptied appends a block of the log before:
  * behind the new one's first block, or before it. */
 static void blocks_of_another_generation_are_left_out(void **state) {
@@ -415,6 +485,12 @@ static void times_that_go_backwards_keep_the_order_of_the_thread(void **state) {
     read_all(&r, 3);
     assert_int_equal(r.account.bytes, 0);
     assert_int_equal(r.account.stray, 0);
+    mt_logged_merge merge;
+    mt_logged_event event[2];
+    mt_logged_merge_open(&merge, &r.file, &r.stacks);
+    assert_int_equal(mt_logged_merge_next(&merge, event, 2), 2);
+    assert_true(event[1].time >= event[0].time);
+    mt_logged_merge_close(&merge);
     done(&r);
 }
 
@@ -507,11 +583,14 @@ int main(void) {
         TEST(a_realloc_that_failed_leaves_the_chunk),
         TEST(a_realloc_that_had_not_returned_leaves_the_chunk),
         TEST(an_address_given_out_again_ends_the_chunk_whose_free_was_missed),
+        TEST(times_in_the_wrong_order_by_a_little_are_put_right),
+        TEST(what_is_further_apart_is_what_it_is),
         TEST(only_the_last_allocation_of_its_thread_is_temporary),
         TEST(stacks_that_are_alike_are_one),
         TEST(a_log_that_is_cut_gives_what_is_before_the_cut),
         TEST(a_damaged_block_is_left_out_and_the_next_is_found),
         TEST(a_missing_block_is_noticed_by_its_sequence),
+        TEST(of_a_block_that_comes_twice_the_one_with_more_counts),
         TEST(blocks_of_another_generation_are_left_out),
         TEST(times_that_go_backwards_keep_the_order_of_the_thread),
         TEST(what_is_no_log_is_refused),
