@@ -5,7 +5,12 @@
 
 #include "cell.h"
 
-enum { FIRST_CELLS = 32768, BY_ADDRESS = 2, SET_SHIFT = 8 /* 256 bytes of the heap */ };
+enum {
+    FIRST_CELLS = 32768,
+    BY_ADDRESS = 2,
+    ARENA_SHIFT = 26,
+    SET_SHIFT = 8 /* 256 bytes of the heap */
+};
 
 int mt_levels_init(mt_levels *levels, uint32_t slots, bool exact) {
     uint32_t first = slots / 16 < FIRST_CELLS ? slots / 16 : FIRST_CELLS;
@@ -38,10 +43,15 @@ static inline place place_of(uint64_t address) {
     return (place){address, mt_chunks_fingerprint(h), h};
 }
 
-/* By the address: as many bytes as the level goes round have one beginning. */
+/* By the address. Where a heap is longer than the level goes round, each round begins a set
+ * later: so it is spread evenly, and chunks at the same place of each page or so meet other
+ * sets, too. Each arena (64 MiB in glibc) begins anywhere. */
 static inline uint32_t set_by_address(const mt_chunks *table, uint64_t address) {
-    uint64_t block = address >> SET_SHIFT, round = block >> (64 - table->shift);
-    return (uint32_t)(block + (round * 0x9e3779b97f4a7c15ull >> 32)) & (table->sets - 1);
+    uint32_t bits = 64 - table->shift;
+    uint64_t block = address >> SET_SHIFT, round = block >> bits;
+    uint64_t arena = bits + SET_SHIFT > ARENA_SHIFT ? round : address >> ARENA_SHIFT;
+    return (uint32_t)(block + round + (arena * 0x9e3779b97f4a7c15ull >> 32)) &
+           (table->sets - 1);
 }
 
 /* By a hash: another for each level, or what overflows a set of one would meet in one set of

@@ -193,6 +193,12 @@ static inline uint32_t more(const mt_sites *sites, uint32_t rows) {
     return rows >= sites->rows / 16 ? sites->rows : rows * 16;
 }
 
+/* Where a window among so many rows begins: not among those that were tried before. */
+static inline uint32_t begin(uint64_t h, uint32_t rows, uint32_t tried) {
+    uint32_t row = (uint32_t)h & (rows - 1);
+    return row < tried ? row + rows / 2 : row;
+}
+
 static inline uint32_t window(const mt_sites *sites, uint32_t rows) {
     if (rows < sites->rows) return MT_SITES_NARROW;
     return rows < MT_SITES_WINDOW ? rows : MT_SITES_WINDOW;
@@ -200,10 +206,12 @@ static inline uint32_t window(const mt_sites *sites, uint32_t rows) {
 
 /* -1 if there is no such row. Where one is free the stack would be there, not further on. */
 static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames, uint64_t h) {
-    for (uint32_t rows = fewest(sites);; rows = more(sites, rows)) {
+    uint32_t rows = fewest(sites), tried = 0;
+    for (;; tried = rows, rows = more(sites, rows)) {
+        uint32_t first = begin(h, rows, tried);
         bool free_row = false;
         for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
-            uint32_t row = ((uint32_t)h + i) & (rows - 1);
+            uint32_t row = (first + i) & (rows - 1);
             uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
             free_row |= (k & STATE) == FREE;
             uint32_t count = hold(&sites->key[row], k, h >> 32);
@@ -221,10 +229,12 @@ static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames,
 
 static __attribute__((noinline)) int32_t insert(mt_sites *sites, void *const *stack,
                                                 uint32_t frames, uint64_t h) {
-    for (int evict = 0; evict <= 1; evict++)
-        for (uint32_t rows = fewest(sites);; rows = more(sites, rows)) {
+    for (int evict = 0; evict <= 1; evict++) {
+        uint32_t rows = fewest(sites), tried = 0;
+        for (;; tried = rows, rows = more(sites, rows)) {
+            uint32_t first = begin(h, rows, tried);
             for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
-                uint32_t row = ((uint32_t)h + i) & (rows - 1);
+                uint32_t row = (first + i) & (rows - 1);
                 int was = seize(&sites->key[row], evict);
                 if (was < 0) continue;
                 if (was == READY)
@@ -235,6 +245,7 @@ static __attribute__((noinline)) int32_t insert(mt_sites *sites, void *const *st
             }
             if (rows == sites->rows) break;
         }
+    }
     return -1;
 }
 
