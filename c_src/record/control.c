@@ -45,7 +45,9 @@ static int start_sites(const mt_options *options) {
     uint32_t rows = (uint32_t)options->slots, depth = MT_KEY_MAX;
     if (mt_levels_several(&tracer->chunks)) {
         depth = (uint32_t)(options->depth + options->erlang_depth) + 1;
-        if (rows < MT_SITES_EXACT) rows = MT_SITES_EXACT;
+        rows = rows < MT_SITES_EXACT  ? MT_SITES_EXACT
+               : rows > MT_SITES_MOST ? MT_SITES_MOST
+                                      : rows;
     }
     return mt_sites_init(&tracer->sites, rows, depth);
 }
