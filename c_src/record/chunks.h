@@ -1,10 +1,12 @@
-/* chunks: the fixed table of live chunks, indexed by a hash of the chunk's address.
+/* chunks: a fixed table of live chunks, indexed by a hash of the chunk's address.
  *
- *              word: a fingerprint a cell, 0 = free       cells (address, size, time, site,
- * weight) set 0     | 3f | 00 | a1 | 00 | 00 | 00 | 00 | 77 |   | live |      | live | ...  |
- * live | set 1     | 00 | 00 | 00 | 00 | 00 | 00 | 00 | 00 |   |      |      |      | ...  | |
+ *             word: a fingerprint a cell, 0 = free       cells (address, size, time, ...)
+ *   set 0     | 3f | 00 | a1 | 00 | 00 | 00 | 00 | 77 |  | live |   | live | ... | live |
+ *   set 1     | 00 | 00 | 00 | 00 | 00 | 00 | 00 | 00 |  |      |   |      | ... |      |
  *   ...
- *   set 511   | ...                                   |   512 sets of 8 cells: 4096 slots
+ *   set 511   | ...                                   |  512 sets of 8 cells: 4096 slots
+ *
+ * A sample is kept in one such table; where every chunk is, in several: see levels.h.
  *
  * An address belongs to one set. A chunk whose set is full is not recorded; nothing ever
  * probes, moves or waits. Freeing a chunk that is not in the table costs one load and one

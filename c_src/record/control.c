@@ -45,8 +45,11 @@ static int start_sites(const mt_options *options) {
     uint32_t rows = (uint32_t)options->slots, depth = MT_KEY_MAX;
     if (mt_levels_several(&tracer->chunks)) {
         depth = (uint32_t)(options->depth + options->erlang_depth) + 1;
-        if (rows < MT_SITES_EXACT && mt_sites_init(&tracer->sites, MT_SITES_EXACT, depth) == 0)
-            return 0;
+        uint32_t wanted = rows < MT_SITES_EXACT  ? MT_SITES_EXACT
+                          : rows > MT_SITES_MOST ? MT_SITES_MOST
+                                                 : rows;
+        if (mt_sites_init(&tracer->sites, wanted, depth) == 0) return 0;
+        rows = wanted < rows ? wanted : rows;
     }
     return mt_sites_init(&tracer->sites, rows, depth);
 }

@@ -5,7 +5,12 @@
 
 #include "cell.h"
 
-enum { FIRST_CELLS = 32768, BY_ADDRESS = 2, SET_SHIFT = 8 /* 256 bytes of the heap */ };
+enum {
+    FIRST_CELLS = 32768,
+    BY_ADDRESS = 2,
+    ARENA_SHIFT = 26,
+    SET_SHIFT = 8 /* 256 bytes of the heap */
+};
 
 int mt_levels_init(mt_levels *levels, uint32_t slots, bool exact) {
     uint32_t first = slots / 16 < FIRST_CELLS ? slots / 16 : FIRST_CELLS;
@@ -38,10 +43,15 @@ static inline place place_of(uint64_t address) {
     return (place){address, mt_chunks_fingerprint(h), h};
 }
 
-/* By the address: as many bytes as the level goes round have one beginning. */
+/* By the address. Where a heap is longer than the level goes round, each round begins a set
+ * later: so it is spread evenly, and chunks at the same place of each page or so meet other
+ * sets, too. Each arena (64 MiB in glibc) begins anywhere. */
 static inline uint32_t set_by_address(const mt_chunks *table, uint64_t address) {
-    uint64_t block = address >> SET_SHIFT, round = block >> (64 - table->shift);
-    return (uint32_t)(block + (round * 0x9e3779b97f4a7c15ull >> 32)) & (table->sets - 1);
+    uint32_t bits = 64 - table->shift;
+    uint64_t block = address >> SET_SHIFT, round = block >> bits;
+    uint64_t arena = bits + SET_SHIFT > ARENA_SHIFT ? round : address >> ARENA_SHIFT;
+    return (uint32_t)(block + round + (arena * 0x9e3779b97f4a7c15ull >> 32)) &
+           (table->sets - 1);
 }
 
 /* By a hash: another for each level, or what overflows a set of one would meet in one set of
@@ -106,12 +116,10 @@ static inline bool holds(const mt_chunks *table, uint32_t set, const place *at) 
 }
 
 /* Looks at all levels for an old record, as take would. */
-mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
-    place at = place_of(chunk->address);
-    mt_chunks *into = NULL;
-    int32_t cell = -1;
-    if (!mt_cell_holds(chunk->address)) return MT_PUT_FULL;
-    for (uint32_t l = 0, n = used(levels); l < levels->count && (l < n || !into); l++) {
+static __attribute__((noinline)) mt_put put_on(mt_levels *levels, place at, uint32_t l,
+                                               int32_t cell, const mt_chunk *chunk) {
+    mt_chunks *into = cell >= 0 ? &levels->level[0] : NULL;
+    for (uint32_t n = used(levels); l < levels->count && (l < n || !into); l++) {
         mt_chunks *level = &levels->level[l];
         uint32_t set = set_in(levels, l, &at);
         bool filled;
@@ -123,25 +131,50 @@ mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
         cell = mt_cell_claim(level, set, at.fingerprint, &filled);
         if (cell < 0) continue;
         into = level;
-        if (__builtin_expect(l >= n, 0)) use(levels, l + 1);
+        if (l >= n) use(levels, l + 1);
     }
     if (!into) return MT_PUT_FULL;
     mt_cell_publish(&into->cell[cell], chunk);
     return MT_PUT_DONE;
 }
 
-bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
-    place at = place_of(address);
+/* The first level is always used. */
+mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
+    mt_chunks *first = &levels->level[0];
+    place at = place_of(chunk->address);
+    uint32_t set = set_by_address(first, chunk->address);
+    bool filled;
+    if (!mt_cell_holds(chunk->address)) return MT_PUT_FULL;
+    if (holds(first, set, &at)) return MT_PUT_STALE;
+    int32_t cell = mt_cell_claim(first, set, at.fingerprint, &filled);
+    if (cell < 0 || used(levels) > 1) return put_on(levels, at, 1, cell, chunk);
+    mt_cell_publish(&first->cell[cell], chunk);
+    return MT_PUT_DONE;
+}
+
+static __attribute__((noinline)) bool cut_on(mt_levels *levels, place at, uint32_t l,
+                                             mt_chunk *chunk) {
     bool found = false;
-    for (uint32_t l = 0, n = used(levels); l < n && !found; l++) {
+    for (uint32_t n = used(levels); l < n && !found; l++) {
         mt_chunks *level = &levels->level[l];
-        int32_t cell =
-            mt_cell_find(level, set_in(levels, l, &at), at.fingerprint, address, chunk, &found);
+        int32_t cell = mt_cell_find(level, set_in(levels, l, &at), at.fingerprint, at.address,
+                                    chunk, &found);
         if (cell < 0) continue;
         mt_cell_abandon(level, cell);
         return true;
     }
     return false;
+}
+
+bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
+    mt_chunks *first = &levels->level[0];
+    place at = place_of(address);
+    bool found = false;
+    int32_t cell = mt_cell_find(first, set_by_address(first, address), at.fingerprint, address,
+                                chunk, &found);
+    if (cell < 0) return !found && used(levels) > 1 && cut_on(levels, at, 1, chunk);
+    mt_cell_abandon(first, cell);
+    return true;
 }
 
 void mt_levels_publish(mt_levels *levels, int32_t cell, const mt_chunk *chunk) {

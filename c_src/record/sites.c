@@ -15,20 +15,8 @@
 
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 
-#define BYTE_UNITS 16.0
-/* Of a byte that stands for itself. */
-#define UNITS ((uint64_t)MT_WEIGHT_ONE / MT_SITES_BYTES)
-
-#define REFERENCE  4ull
+#define REFERENCE  ((uint64_t)MT_SITES_REFERENCE)
 #define REFERENCES 0x00000000fffffffcull
-
-static inline mt_site *site(const mt_sites *sites, uint32_t row) {
-    return (mt_site *)(sites->row + (size_t)row * sites->stride);
-}
-
-static inline mt_site_sums *sums_of(const mt_sites *sites, uint32_t row) {
-    return &site(sites, row)->sums;
-}
 
 int mt_sites_at(mt_sites *sites, void *memory, uint32_t rows, uint32_t depth) {
     enum { LINE = sizeof(mt_site_sums) };
@@ -131,50 +119,12 @@ static int seize(_Atomic uint64_t *key, bool evict) {
     return seized ? (int)(k & STATE) : -1;
 }
 
-/* A sum of doubles in a word. Other threads may add at the same time: the loop ends for each
- * as soon as it is the one that succeeds. */
-static void add(_Atomic uint64_t *sum, double x) {
-    uint64_t bits = atomic_load_explicit(sum, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(sum, &bits,
-                                                  mt_real_bits(mt_real_of(bits) + x),
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
-}
-
-static void move_word(_Atomic uint64_t *from, _Atomic uint64_t *to) {
-    uint64_t bits = atomic_exchange_explicit(from, 0, memory_order_relaxed);
-    if (bits && to) add(to, mt_real_of(bits));
-}
-
-static void move_count(_Atomic uint64_t *from, _Atomic uint64_t *to) {
-    uint64_t n = atomic_exchange_explicit(from, 0, memory_order_relaxed);
-    if (n && to) atomic_fetch_add_explicit(to, n, memory_order_relaxed);
-}
-
-/* Empties the sums of a row, into the row of those evicted if there is one. */
-static void move_sums(mt_site_sums *from, mt_site_sums *to) {
-    move_count(&from->all, to ? &to->all : NULL);
-    move_count(&from->all_bytes, to ? &to->all_bytes : NULL);
-    move_word(&from->allocated, to ? &to->allocated : NULL);
-    move_word(&from->allocated_bytes, to ? &to->allocated_bytes : NULL);
-    move_word(&from->allocated_variance, to ? &to->allocated_variance : NULL);
-    move_word(&from->allocated_bytes_variance, to ? &to->allocated_bytes_variance : NULL);
-    atomic_store_explicit(&from->peak_bytes, 0, memory_order_relaxed);
-}
-
-static void empty(mt_sites *sites, uint32_t row, mt_site_sums *into) {
-    move_sums(sums_of(sites, row), into);
-    atomic_store_explicit(&site(sites, row)->peak_count, 0, memory_order_relaxed);
-}
-
 /* The fence orders the stores after the row stopped being READY (see chunks.c). */
 static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames,
                  uint64_t h32) {
-    mt_site *s = site(sites, row);
+    mt_site *s = mt_sites_row(sites, row);
     atomic_thread_fence(memory_order_release);
-    mt_real_environment saved = mt_real_enter();
-    empty(sites, row, sums_of(sites, sites->rows));
-    mt_real_leave(saved);
+    mt_sites_move_sums(sites, row, sites->rows);
     for (uint32_t i = 0; i < frames; i++)
         atomic_store_explicit(&s->stack[i], (uintptr_t)stack[i], memory_order_relaxed);
     atomic_store_explicit(&s->frames, frames, memory_order_relaxed);
@@ -193,6 +143,12 @@ static inline uint32_t more(const mt_sites *sites, uint32_t rows) {
     return rows >= sites->rows / 16 ? sites->rows : rows * 16;
 }
 
+/* Where a window among so many rows begins: not among those that were tried before. */
+static inline uint32_t begin(uint64_t h, uint32_t rows, uint32_t tried) {
+    uint32_t row = (uint32_t)h & (rows - 1);
+    return row < tried ? row + rows / 2 : row;
+}
+
 static inline uint32_t window(const mt_sites *sites, uint32_t rows) {
     if (rows < sites->rows) return MT_SITES_NARROW;
     return rows < MT_SITES_WINDOW ? rows : MT_SITES_WINDOW;
@@ -200,15 +156,17 @@ static inline uint32_t window(const mt_sites *sites, uint32_t rows) {
 
 /* -1 if there is no such row. Where one is free the stack would be there, not further on. */
 static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames, uint64_t h) {
-    for (uint32_t rows = fewest(sites);; rows = more(sites, rows)) {
+    uint32_t rows = fewest(sites), tried = 0;
+    for (;; tried = rows, rows = more(sites, rows)) {
+        uint32_t first = begin(h, rows, tried);
         bool free_row = false;
         for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
-            uint32_t row = ((uint32_t)h + i) & (rows - 1);
+            uint32_t row = (first + i) & (rows - 1);
             uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
             free_row |= (k & STATE) == FREE;
             uint32_t count = hold(&sites->key[row], k, h >> 32);
             if (!count) continue;
-            mt_site *s = site(sites, row);
+            mt_site *s = mt_sites_row(sites, row);
             if (same(s, stack, frames)) {
                 raise_peak(s, count);
                 return (int32_t)row;
@@ -221,10 +179,12 @@ static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames,
 
 static __attribute__((noinline)) int32_t insert(mt_sites *sites, void *const *stack,
                                                 uint32_t frames, uint64_t h) {
-    for (int evict = 0; evict <= 1; evict++)
-        for (uint32_t rows = fewest(sites);; rows = more(sites, rows)) {
+    for (int evict = 0; evict <= 1; evict++) {
+        uint32_t rows = fewest(sites), tried = 0;
+        for (;; tried = rows, rows = more(sites, rows)) {
+            uint32_t first = begin(h, rows, tried);
             for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
-                uint32_t row = ((uint32_t)h + i) & (rows - 1);
+                uint32_t row = (first + i) & (rows - 1);
                 int was = seize(&sites->key[row], evict);
                 if (was < 0) continue;
                 if (was == READY)
@@ -235,6 +195,7 @@ static __attribute__((noinline)) int32_t insert(mt_sites *sites, void *const *st
             }
             if (rows == sites->rows) break;
         }
+    }
     return -1;
 }
 
@@ -268,7 +229,7 @@ static inline bool looks_like(const mt_site *s, void *const *stack, uint32_t fra
 int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
                            uint32_t *near) {
     uint32_t *guess = &near[near_of(stack, frames)], row = *guess;
-    mt_site *s = site(sites, row);
+    mt_site *s = mt_sites_row(sites, row);
     if (frames > 3 && looks_like(s, stack, frames)) {
         uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
         uint32_t count = hold(&sites->key[row], k, k >> 32);
@@ -287,75 +248,8 @@ void mt_sites_drop(mt_sites *sites, uint32_t row) {
     mt_word_increase(&sites->key[row], -REFERENCE);
 }
 
-void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
-    mt_site_sums *sums = sums_of(sites, row);
-    if (mt_real_bits(p) == MT_REAL_ONE) {
-        mt_word_increase(&sums->all, 1);
-        mt_word_increase(&sums->all_bytes, size);
-        return;
-    }
-    mt_real_environment saved = mt_real_enter();
-    double w = 1 / p, x = (double)size;
-    add(&sums->allocated, w);
-    add(&sums->allocated_bytes, w * x);
-    add(&sums->allocated_variance, w * (w - 1));
-    add(&sums->allocated_bytes_variance, w * (w - 1) * x * x);
-    mt_real_leave(saved);
-}
-
-static inline void add_bytes(mt_site_sums *sums, int64_t bytes) {
-    int64_t now = (int64_t)mt_word_add(&sums->live_bytes, (uint64_t)bytes) + bytes;
-    uint64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
-    while (now > (int64_t)peak && !mt_word_exchange(&sums->peak_bytes, &peak, (uint64_t)now))
-        ;
-}
-
-void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
-    unsigned __int128 product = (unsigned __int128)weight * size;
-    add_bytes(sums_of(sites, row), sign * (int64_t)(product / MT_SITES_BYTES));
-}
-
-void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size) {
-    mt_site_sums *sums = sums_of(sites, row);
-    mt_word_increase(&sums->all, 1);
-    mt_word_increase(&sums->all_bytes, size);
-    add_bytes(sums, (int64_t)(size * UNITS));
-}
-
-void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size) {
-    mt_word_increase(&sums_of(sites, row)->live_bytes, -(size * UNITS));
-    mt_word_increase(&sites->key[row], -REFERENCE);
-}
-
 uint64_t mt_sites_evicted(const mt_sites *sites) {
     return atomic_load_explicit(&sites->key[sites->rows], memory_order_relaxed);
-}
-
-static double real(const _Atomic uint64_t *sum) {
-    return mt_real_of(atomic_load_explicit(sum, memory_order_relaxed));
-}
-
-static double signed_real(const _Atomic uint64_t *n) {
-    return (double)(int64_t)atomic_load_explicit(n, memory_order_relaxed);
-}
-
-static double count(const _Atomic uint64_t *n) {
-    return (double)atomic_load_explicit(n, memory_order_relaxed);
-}
-
-mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
-    const mt_site_sums *s = sums_of(sites, row);
-    return (mt_site_totals){
-        .live = row < sites->rows ? mt_sites_references(sites, row) : 0,
-        .peak_count = atomic_load_explicit(&site(sites, row)->peak_count, memory_order_relaxed),
-        .live_bytes = signed_real(&s->live_bytes) / BYTE_UNITS,
-        .peak_bytes =
-            (double)atomic_load_explicit(&s->peak_bytes, memory_order_relaxed) / BYTE_UNITS,
-        .allocated = real(&s->allocated) + count(&s->all),
-        .allocated_bytes = real(&s->allocated_bytes) + count(&s->all_bytes),
-        .allocated_variance = real(&s->allocated_variance),
-        .allocated_bytes_variance = real(&s->allocated_bytes_variance),
-    };
 }
 
 /* Rows that were never used are not touched. */
@@ -364,16 +258,16 @@ void mt_sites_reset(mt_sites *sites) {
         if (atomic_load_explicit(&sites->key[row], memory_order_relaxed) == FREE) continue;
         bool seized = seize(&sites->key[row], true) >= 0;
         mt_sites_set_level(sites, row, 0);
-        empty(sites, row, NULL);
+        mt_sites_forget_sums(sites, row);
         if (seized) atomic_store_explicit(&sites->key[row], FREE, memory_order_release);
     }
-    empty(sites, sites->rows, NULL);
+    mt_sites_forget_sums(sites, sites->rows);
     atomic_store_explicit(&sites->key[sites->rows], 0, memory_order_relaxed);
 }
 
 uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, uint32_t max) {
     if (row >= sites->rows) return 0;
-    const mt_site *s = site(sites, row);
+    const mt_site *s = mt_sites_row(sites, row);
     uint32_t frames = atomic_load_explicit(&s->frames, memory_order_relaxed);
     if (frames > sites->depth) frames = sites->depth;
     if (frames > max) frames = max;

@@ -17,7 +17,8 @@
  * then among 16 times as many, and so on to all of them, and inserted among the fewest that
  * have a free row for it (of a window of MT_SITES_NARROW but for the last). So rows that are
  * used lie together at the beginning, in few pages, and there may be as many as anybody will
- * want: where nothing is to be lost a table has at least MT_SITES_EXACT.
+ * want: where nothing is to be lost a table has at least MT_SITES_EXACT and at most
+ * MT_SITES_MOST.
  *
  * Beside its stack a row keeps estimates of what was allocated from it:
  *
@@ -47,6 +48,7 @@ enum {
     MT_SITES_NARROW = 16,
     MT_SITES_FIRST = 4096,
     MT_SITES_EXACT = 1 << 18,
+    MT_SITES_MOST = 1 << 20,
     MT_SITES_NEAR = 64,
     MT_SITES_BYTES = 1 << 16 /* 2^20 / 16 */
 };
@@ -87,6 +89,12 @@ typedef struct mt_sites {
     _Atomic uint64_t *key; /* rows + 1, the last how many were evicted */
     _Atomic uint8_t *level;
 } mt_sites;
+
+enum { MT_SITES_REFERENCE = 4 }; /* in a key */
+
+static inline mt_site *mt_sites_row(const mt_sites *sites, uint32_t row) {
+    return (mt_site *)(sites->row + (size_t)row * sites->stride);
+}
 
 /* Maps a table of `rows` rows (a power of two). 0, or -1 without memory. */
 int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth);
@@ -135,6 +143,10 @@ void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size);
 
 /* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row);
+
+/* Empties a row's sums, into those of another row, or into none: for sites.c. */
+void mt_sites_move_sums(mt_sites *sites, uint32_t row, uint32_t to);
+void mt_sites_forget_sums(mt_sites *sites, uint32_t row);
 
 /* Forgets rows without references and all totals. */
 void mt_sites_reset(mt_sites *sites);

@@ -23,12 +23,12 @@ uint64_t mt_tracer_now(void) {
 }
 
 /* A seventh of what the exact one costs. */
-static uint64_t coarse_now(mt_credit *credit) {
+static uint64_t coarse_now(mt_thread *block) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    if (now <= credit->last_ns) now = credit->last_ns + 1;
-    return credit->last_ns = now;
+    if (now <= block->last_ns) now = block->last_ns + 1;
+    return block->last_ns = now;
 }
 
 /* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
@@ -224,7 +224,7 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         if (!drawn) return false;
     }
     bool coarse = atomic_load_explicit(&tracer->coarse, memory_order_relaxed);
-    draw->begin_ns = coarse ? coarse_now(&block->credit) : mt_tracer_now();
+    draw->begin_ns = coarse ? coarse_now(block) : mt_tracer_now();
     draw->allocator = allocator_of(which);
     mt_tls_mine.guard_sp = sp;
     return true;
@@ -290,6 +290,8 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
 /* The chunk's weight is one, unless the interval was another for a while. */
 static inline bool forget_whole(uint64_t address) {
     mt_chunk chunk;
+    __builtin_prefetch(
+        (void *)(address - sizeof(size_t))); /* most allocators look there next */
     if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
     if (chunk.weight == MT_WEIGHT_ONE) mt_sites_end(&tracer->sites, chunk.site, chunk.size);
     else mt_tracer_ended(&chunk);
@@ -309,7 +311,6 @@ bool mt_tracer_forget(void *p) {
         mt_log_freed(p, NULL, (mt_walk_from){0});
         return false;
     }
-    __builtin_prefetch((char *)p - sizeof(size_t)); /* where most allocators look next */
     if (mt_levels_several(&tracer->chunks))
         return (p && forget_whole((uintptr_t)p)) || stray(p);
     int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;

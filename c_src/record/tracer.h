@@ -11,6 +11,10 @@
  *                              ▼
  *              in the table? ─▶ record ended, then the allocator
  *
+ * Where everything is drawn from the start on (exact mode: MTRACE_INTERVAL=0 and a large table)
+ * each call goes all that way, so it is kept short: the table has several levels (levels.h), a
+ * free looks once, ages are told by a coarse clock, nothing is charged and nothing thinned.
+ *
  * What was drawn and cannot be recorded is dropped and counted (ignored).
  *
  * Chunks that are drawn get a 512-byte boundary where the allocator can give them one without
@@ -55,7 +59,7 @@ typedef struct mt_tracer {
     atomic_bool coarse;       /* everything is recorded, for good, and told by a coarse clock */
     mt_options options;
     mt_sampler sampler;
-    mt_levels chunks;
+    mt_levels chunks; /* of one level: its table is chunks.level[0] */
     mt_sites sites;
     _Atomic uint64_t ignored_before, thinned_before; /* counters at the last reset */
     _Atomic uint64_t draws;      /* how many of late, and above that how many in vain: thin */

@@ -240,29 +240,30 @@ static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_st
     return at->pc > 1;
 }
 
-/* Whether a word above sp lies in the frame that ends at `end`. */
-static inline bool is_within(uintptr_t sp, uint32_t offset, uintptr_t end) {
-    return end > sp && end - sp >= sizeof(uintptr_t) && offset <= end - sp - sizeof(uintptr_t);
-}
-
 static inline __attribute__((no_sanitize_address, no_sanitize_thread)) uintptr_t
 word(uintptr_t sp, uint32_t offset) {
     return *(const uintptr_t *)(sp + offset);
+}
+
+/* Whether a word at this offset lies in a frame of so many bytes; MT_WALK_NOWHERE in none. */
+static inline bool is_within(uint32_t offset, uintptr_t bytes) {
+    return offset + sizeof(uintptr_t) <= bytes;
 }
 
 /* Takes the step from `s` again, if it would go to the same place. Its words lie between the
  * two states. */
 static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_stack *known) {
     const mt_walk_step *next = s + 1;
-    if (s->ra == MT_WALK_NOWHERE || s->sp < known->lo || next->sp > known->hi) return false;
-    if (s->needs_fp && s->fp != at->fp) return false;
-    if (!is_within(s->sp, s->ra, next->sp)) return false;
-    if (s->saved_fp != MT_WALK_NOWHERE && !is_within(s->sp, s->saved_fp, next->sp))
-        return false;
+    uintptr_t bytes = next->sp - s->sp, fp = at->fp;
+    if (s->sp < known->lo || next->sp > known->hi) return false;
+    if (bytes > FRAME_MAX || !is_within(s->ra, bytes)) return false;
+    if (s->needs_fp && s->fp != fp) return false;
+    if (s->saved_fp != MT_WALK_NOWHERE) {
+        if (!is_within(s->saved_fp, bytes)) return false;
+        fp = word(s->sp, s->saved_fp);
+    }
     if (plain(word(s->sp, s->ra)) != next->pc) return false;
-    if (s->saved_fp != MT_WALK_NOWHERE) at->fp = word(s->sp, s->saved_fp);
-    at->pc = next->pc;
-    at->sp = next->sp;
+    *at = (mt_walk_from){next->pc, next->sp, fp};
     return true;
 }
 
