@@ -65,14 +65,11 @@ static inline void leave(mt_log_buffer *b) {
     b->busy_sp = 0;
 }
 
-/* The words first, then their number. A thread's times never go backwards. */
+/* The words first, then their number. A thread's times never go backwards. Written out is what
+ * is there afterwards, not before: the numbers of the event's stack would not hold any more. */
 static inline void put(mt_log_buffer *b, uint64_t units, mt_log_op op, const void *chunk,
                        uint32_t words, uint64_t second, uint64_t third) {
     uint32_t n = atomic_load_explicit(&b->events, memory_order_relaxed);
-    if (UNLIKELY(n > MT_LOG_EVENT_WORDS - 4 || units > b->due)) {
-        mt_log_buffer_flush(b);
-        n = 0;
-    }
     uint64_t delta = units > b->last ? units - b->last : 0;
     uint64_t *w = b->word + n;
     b->last += delta;
@@ -84,30 +81,34 @@ static inline void put(mt_log_buffer *b, uint64_t units, mt_log_op op, const voi
     w[0] = (uintptr_t)chunk >> 3 << MT_LOG_ADDRESS_SHIFT | delta << 4 | op;
     w[1] = second;
     w[2] = third;
-    atomic_store_explicit(&b->events, n + words, memory_order_release);
+    n += words;
+    atomic_store_explicit(&b->events, n, memory_order_release);
+    if (UNLIKELY(n > MT_LOG_EVENT_WORDS - 4 || units > b->due)) mt_log_buffer_flush(b);
 }
 
-/* Of a new stack, the files that it lies in first. */
+/* The files that it lies in first. */
 static __attribute__((noinline)) void define(mt_log_buffer *b, void *const *stack,
                                              uint32_t frames, uint32_t number) {
-    uint64_t words[MT_DEPTH_MAX];
     mt_seen_note(stack, frames);
-    mt_log_buffer_tell(b);
-    for (uint32_t i = 0; i < frames; i++) words[i] = (uintptr_t)stack[i];
-    mt_log_buffer_define(b, MT_LOG_DEF_STACK, number, words, frames, NULL, 0);
+    mt_log_tell();
+    mt_log_buffer_define(b, number, stack, frames);
+}
+
+/* Numbers hold within a generation. */
+static inline uint32_t stamp_of(const mt_log_buffer *b) {
+    return atomic_load_explicit(&state->stamp, memory_order_relaxed) ^ b->generation << 20;
 }
 
 static inline uint32_t number_of(mt_log_buffer *b, void *const *stack, uint32_t frames) {
-    uint32_t stamp = atomic_load_explicit(&state->stamp, memory_order_relaxed);
     bool defines;
-    uint32_t number = mt_log_stacks_number(stack, frames, stamp, &defines);
+    uint32_t number = mt_log_stacks_number(stack, frames, stamp_of(b), &defines);
     if (UNLIKELY(defines)) define(b, stack, frames, number);
     return number;
 }
 
 /* Two frames are kept by the second. */
 static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t pc) {
-    uint32_t stamp = atomic_load_explicit(&state->stamp, memory_order_relaxed);
+    uint32_t stamp = stamp_of(b);
     mt_log_caller *c = &b->caller[pc * 0x9e3779b97f4a7c15ull >> 57];
     if (UNLIKELY(c->pc != pc || c->hook != (uintptr_t)hook || c->stamp != stamp)) {
         void *stack[2] = {(char *)hook + 1, (void *)pc}; /* as unwind has it */
@@ -214,12 +215,8 @@ static void moves(mt_thread *block, bool begins) {
 }
 
 void mt_log_unloaded(void) {
-    mt_thread *block = mt_tls_mine.block;
     mt_seen_unloaded();
-    mt_log_buffer *b = enter(block);
-    if (!b) return;
-    mt_log_buffer_tell(b);
-    leave(b);
+    if (atomic_load(&state->open)) mt_log_tell();
 }
 
 int mt_log_begin(const mt_log_options *from, uint32_t depth) {
