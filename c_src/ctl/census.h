@@ -33,7 +33,7 @@ typedef struct mt_census {
     const char *command;                /* its path and arguments, with spaces between */
     uint64_t start_ns, now_ns, wall_ns; /* CLOCK_MONOTONIC; CLOCK_REALTIME at now_ns */
     bool exact;
-    bool ended; /* and the figures of the process are those of its end */
+    bool ended; /* the process has; its figures are those of its end, or not known */
     uint32_t sites, objects;
     mt_census_site *site; /* with something live */
     mt_census_object *object;
@@ -45,5 +45,8 @@ typedef struct mt_census {
     uint64_t vss, rss, shared, allocator_virtual, allocator_resident;
     void *memory; /* the owner's */
 } mt_census;
+
+/* Of a census that target made. NULL is allowed. */
+void mt_census_free(mt_census *census);
 
 #endif

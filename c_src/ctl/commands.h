@@ -8,6 +8,13 @@ enum {
     MT_EXIT_USAGE = 2   /* nobody knows such an option or argument */
 };
 
+int mt_command_run(int argc, char **argv);
+int mt_command_report(int argc, char **argv);
+int mt_command_attach(int argc, char **argv);
+int mt_command_detach(int argc, char **argv);
+/* mtracectl log [OPTIONS] FILE: see log_command. */
+int mt_command_log(int argc, char **argv);
+
 /* Prints one sentence to stderr, "mtracectl: " before it and a newline behind. */
 void mt_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

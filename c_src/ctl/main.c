@@ -1,9 +1,9 @@
 /* main: mtracectl, the command line. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "commands.h"
+#include "show.h"
 
 typedef struct {
     const char *name;
@@ -12,17 +12,14 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    {"run", mt_command_run, "runs a program and reports what it has not freed"},
+    {"report", mt_command_report, "reports what a traced process holds now"},
+    {"attach", mt_command_attach, "begins to trace a process that was started plain"},
+    {"detach", mt_command_detach, "ends that, and reports what is left"},
+    {"log", mt_command_log, "turns an event log into what other tools read, and reports"},
+    {"show", mt_command_show, "shows what was saved: as text, as a profile, or compared"},
     {NULL, NULL, NULL},
 };
-
-void mt_say(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("mtracectl: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-}
 
 static void usage(FILE *to) {
     fputs("usage: mtracectl COMMAND [OPTIONS] [ARGUMENTS]\n\n", to);

@@ -73,3 +73,13 @@ int mt_environment_remove(char **environment, mt_environment_is_ours *is_ours) {
     *to = NULL;
     return removed;
 }
+
+void mt_environment_drop(char **environment, const char *dropped) {
+    char **to = environment;
+    size_t n = strlen(dropped);
+    for (char **from = environment; *from; from++) {
+        bool named = strncmp(*from, dropped, n) == 0;
+        if (!named || ((*from)[n] != '=' && (*from)[n] != '_')) *to++ = *from;
+    }
+    *to = NULL;
+}

@@ -14,4 +14,8 @@ int mt_environment_count(char *const *environment, mt_environment_is_ours *is_ou
  * not written to. Returns how many went. Before main: nobody else may be reading the list. */
 int mt_environment_remove(char **environment, mt_environment_is_ours *is_ours);
 
+/* Removes the variables of this name, and those whose names begin with it and a "_". Likewise.
+ */
+void mt_environment_drop(char **environment, const char *name);
+
 #endif

@@ -33,7 +33,9 @@
 #include "own.h"
 #include "record/tracer.h"
 
-#define EXPORT      __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
+/* Not cold, which the compiler takes for small rather than fast: in exact mode it is every
+ * call. */
 #define SLOW        static __attribute__((noinline))
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -19,9 +19,11 @@
 #include "environment.h"
 #include "malloc.h"
 #include "next.h"
+#include "observed.h"
 #include "record/options.h"
 #include "record/control.h"
 #include "record/log.h"
+#include "record/seen.h"
 #include "record/tracer.h"
 #include "vm.h"
 
@@ -81,8 +83,19 @@ static void complain(const char *line) {
     errno = saved;
 }
 
+static mt_getenv *given;
+static uint64_t most_slots = UINT64_MAX;
+
 static const char *environment_get(const char *name) {
-    return secure_getenv(name);
+    return given ? given(name) : secure_getenv(name);
+}
+
+void mt_preload_given(mt_getenv *get) {
+    given = get;
+}
+
+void mt_preload_limit_slots(uint64_t slots) {
+    most_slots = slots;
 }
 
 /* Weak: musl has no such thing, and must be able to load us. What it does not catch, and where
@@ -94,6 +107,7 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
 static void in_child(void) {
     mt_tracer_stop();
     mt_malloc_pass();
+    mt_observed_forked();
 }
 
 /* The linker lists objects in the order of loading: what is preloaded stands before the C
@@ -127,15 +141,43 @@ __attribute__((destructor)) static void end_log(void) {
     mt_log_end(MT_LOG_END_EXIT);
 }
 
-mt_preload mt_preload_start(void) {
-    mt_options options = mt_options_read(environment_get, complain);
-    if (!begin_log(&options)) return MT_PRELOAD_NO_LOG;
-    if (mt_tracer_start(&options) != 0) {
+static mt_preload start(mt_options *options) {
+    if (!begin_log(options)) return MT_PRELOAD_NO_LOG;
+    if (mt_tracer_start(options) != 0) {
         complain("mtrace: no memory for the tables: nothing is traced; set MTRACE_SLOTS lower");
         return MT_PRELOAD_NO_MEMORY;
     }
     if (__register_atfork) __register_atfork(NULL, NULL, in_child, &__dso_handle);
     return MT_PRELOAD_TRACING;
+}
+
+mt_preload mt_preload_start(void) {
+    mt_options options = mt_options_read(environment_get, complain);
+    if (options.slots > most_slots) options.slots = most_slots;
+    return start(&options);
+}
+
+/* For mtracectl, if it wants to: where it has gone nobody would look at what is recorded. What
+ * this process starts is as it would be without us, unless its children are wanted too. */
+static mt_preload start_preloaded(void) {
+    mt_options options = mt_options_read(environment_get, complain);
+    mt_observed met = mt_observed_meet(&options, environment_get);
+    if (met == MT_OBSERVED_NO_MEMORY)
+        complain("mtrace: no memory that can be shared (or no memfd_create, Linux 3.17): "
+                 "nothing is traced; run it with fewer --slots");
+    mt_preload result = met == MT_OBSERVED_NO || met == MT_OBSERVED_MEETING ? start(&options)
+                        : met == MT_OBSERVED_ALONE                          ? MT_PRELOAD_NO
+                                                   : MT_PRELOAD_NO_MEMORY;
+    if (result == MT_PRELOAD_TRACING && met == MT_OBSERVED_MEETING) {
+        mt_seen_start();
+        mt_observed_begin(&options);
+    }
+    mt_observed_hang_up();
+    if (met != MT_OBSERVED_NO && !options.children) {
+        mt_environment_remove(environ, entry_is_ours);
+        mt_observed_clean(environ);
+    }
+    return result;
 }
 
 uint64_t mt_preload_mode(void) {
@@ -157,7 +199,7 @@ static mt_preload decide(void) {
         mt_environment_remove(environ, entry_is_ours);
     if (!first)
         return dl_iterate_phdr(is_first, NULL) > 0 ? MT_PRELOAD_SHADOWED : MT_PRELOAD_LATE;
-    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : mt_preload_start();
+    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start_preloaded();
 }
 
 __attribute__((constructor)) static void begin(void) {

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "record/options.h"
+
 typedef enum mt_preload {
     MT_PRELOAD_NO = 0, /* not preloaded: loaded as a NIF only, or nothing to trace */
     MT_PRELOAD_TRACING = 1,
@@ -25,6 +27,11 @@ mt_preload mt_preload_state(void);
 
 /* What MTRACE asks for; see options.h. */
 uint64_t mt_preload_mode(void);
+
+/* From now on options are asked of this and not of the environment, and there is room for at
+ * most so many slots: for who attaches from outside, before the first attach. */
+void mt_preload_given(mt_getenv *get);
+void mt_preload_limit_slots(uint64_t slots);
 
 /* Starts tracing as the environment says: TRACING, or NO_MEMORY and nothing done. For the
  * constructor and the first attach. A value that makes no sense is a line on stderr. */

@@ -117,7 +117,7 @@ int mt_symbols_read_all(mt_symbols *symbols, const char *path, const mt_elf_iden
     return finish(symbols);
 }
 
-const char *mt_symbols_find(const mt_symbols *symbols, uint64_t address) {
+const mt_symbol *mt_symbols_at(const mt_symbols *symbols, uint64_t address) {
     size_t lo = 0, hi = symbols->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -137,6 +137,11 @@ const char *mt_symbols_find(const mt_symbols *symbols, uint64_t address) {
             ((s->size != 0) == (best->size != 0) && s->rank < best->rank))
             best = s;
     }
+    return best;
+}
+
+const char *mt_symbols_find(const mt_symbols *symbols, uint64_t address) {
+    const mt_symbol *best = mt_symbols_at(symbols, address);
     return best ? best->name : NULL;
 }
 

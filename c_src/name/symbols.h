@@ -41,6 +41,9 @@ int mt_symbols_read_all(mt_symbols *symbols, const char *path, const mt_elf_iden
  * do: in a stripped file that would be some other function. */
 const char *mt_symbols_find(const mt_symbols *symbols, uint64_t address);
 
+/* The same, but the whole symbol: where the function begins. */
+const mt_symbol *mt_symbols_at(const mt_symbols *symbols, uint64_t address);
+
 void mt_symbols_free(mt_symbols *symbols);
 
 #endif

@@ -34,6 +34,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MT_CHUNKS_LOW  0x0101010101010101ull
@@ -113,6 +114,11 @@ static inline bool mt_chunks_may_hold(const mt_chunks *table, uint64_t address) 
 /* Maps a table of `slots` cells, a power of two >= 16. 0, or -1 without memory. */
 int mt_chunks_init(mt_chunks *table, uint32_t slots);
 
+/* The same over memory that holds one already, or zeroes: `sets` is what mt_chunks_init gave
+ * mt_region_take. For who reads it from outside; nothing here is written then but *table. */
+size_t mt_chunks_bytes(uint32_t sets);
+void mt_chunks_at(mt_chunks *table, void *memory, uint32_t sets);
+
 /* Unmaps it. For tests: in a process no thread may use the table any more. */
 void mt_chunks_fini(mt_chunks *table);
 
@@ -139,6 +145,10 @@ int32_t mt_chunks_take_cell(mt_chunks *table, int32_t cell, mt_chunk *chunk);
  * record keeps alive (its site). Returns the tag, or 0 if the cell holds no live record. */
 uint64_t mt_chunks_peek(const mt_chunks *table, int32_t cell, mt_chunk *chunk);
 bool mt_chunks_unchanged(const mt_chunks *table, int32_t cell, uint64_t tag);
+
+/* The first cell from `cell` on that is taken, or -1. So a reader goes past what was never used
+ * without touching it. What is published meanwhile may be missed. */
+int32_t mt_chunks_next(const mt_chunks *table, int32_t cell);
 
 /* Asks `keep` about every record, which may change all but its address; what it refuses is
  * removed. `gone` is told of each record that ended here, be it refused or freed meanwhile.

@@ -21,6 +21,11 @@ static void look_always(void) {
     atomic_store(&tracer->odd.word, 1ull << 63); /* a number that never comes down to 0 */
 }
 
+/* Before the interval: what is charged is told by the precise one. */
+static void choose_clock(uint64_t interval) {
+    atomic_store(&tracer->coarse, interval == 0 && mt_levels_several(&tracer->chunks));
+}
+
 static atomic_bool *switch_page(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -34,20 +39,33 @@ static atomic_bool *switch_page(void) {
 }
 
 /* Rows hold the largest depths, so that they can be changed; what is not used is not touched.
- */
+ * Where each of many sites has one and keeps it, they are no wider than need be: what is
+ * between them is touched with them. */
+static int start_sites(const mt_options *options) {
+    uint32_t rows = (uint32_t)options->slots, depth = MT_KEY_MAX;
+    if (mt_levels_several(&tracer->chunks)) {
+        depth = (uint32_t)(options->depth + options->erlang_depth) + 1;
+        if (rows < MT_SITES_EXACT && mt_sites_init(&tracer->sites, MT_SITES_EXACT, depth) == 0)
+            return 0;
+    }
+    return mt_sites_init(&tracer->sites, rows, depth);
+}
+
 int mt_tracer_start(const mt_options *options) {
     tracer->options = *options;
     atomic_store(&tracer->depth, (uint32_t)options->depth);
     atomic_store(&tracer->erlang_depth, (uint32_t)options->erlang_depth);
-    if (mt_chunks_init(&tracer->chunks, (uint32_t)options->slots) != 0) return -1;
-    if (mt_sites_init(&tracer->sites, (uint32_t)options->slots, MT_KEY_MAX) != 0) {
-        mt_chunks_fini(&tracer->chunks);
+    if (mt_levels_init(&tracer->chunks, (uint32_t)options->slots, options->interval == 0) != 0)
+        return -1;
+    if (start_sites(options) != 0) {
+        mt_levels_fini(&tracer->chunks);
         return -1;
     }
     atomic_bool *on = switch_page();
     if (!on) return -1;
     mt_sampler_configure(&tracer->sampler, options->interval, (uint32_t)options->budget_ppm);
     if (options->interval == 0) look_always();
+    choose_clock(options->interval);
     bool keys = mt_thread_start() == 0; /* libunwind would take the program's own without one */
     mt_unwind_start(true, keys);
     atomic_store(on, true);
@@ -99,9 +117,9 @@ void mt_tracer_reset(void) {
 
 void mt_tracer_sharpen(void) {
     atomic_store(&tracer->watched_ns, mt_tracer_now() + WATCH_NS);
-    if (mt_chunks_crowded(&tracer->chunks)) return;
-    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
-    uint32_t by = mt_chunks_taken(&tracer->chunks) < slots / 2 ? 16 : 4;
+    const mt_levels *chunks = &tracer->chunks;
+    if (!mt_levels_several(chunks) && mt_chunks_crowded(&chunks->level[0])) return;
+    uint32_t by = mt_levels_taken(chunks) < mt_levels_slots(chunks) / 2 ? 16 : 4;
     if (mt_sampler_lower(&tracer->sampler, by)) take_slices();
 }
 
@@ -113,6 +131,9 @@ void mt_tracer_watch(void) {
 void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
                          uint32_t erlang_depth) {
     bool same = interval == tracer->options.interval;
+    uint32_t most = tracer->sites.depth - 1; /* the last word of a key is its context */
+    if (depth > most) depth = most;
+    if (erlang_depth > most - depth) erlang_depth = most - depth;
     tracer->options.interval = interval;
     tracer->options.budget_ppm = budget_ppm;
     tracer->options.depth = depth;
@@ -121,6 +142,7 @@ void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
     atomic_store(&tracer->erlang_depth, erlang_depth);
     atomic_store(&tracer->sampler.budget_ppm, budget_ppm);
     if (same) return;
+    choose_clock(interval);
     if (interval == 0) look_always();
     mt_sampler_configure(&tracer->sampler, interval, budget_ppm);
     take_slices();

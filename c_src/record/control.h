@@ -39,7 +39,9 @@ void mt_tracer_sharpen(void);
 void mt_tracer_watch(void);
 
 /* Changes interval (MT_ADAPTIVE or fixed), budget and depths at run time; the values must be
- * within the bounds of options.h. One thread at a time. */
+ * within the bounds of options.h. A table that was started exact and large keeps its levels,
+ * samples without being thinned, and cuts depths at those it was started with. One thread at a
+ * time. */
 void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
                          uint32_t erlang_depth);
 

@@ -173,8 +173,20 @@ static const uint8_t *find_fde(const mt_eh_object *o, uintptr_t pc) {
     return hdr + offset;
 }
 
-bool mt_eh_frame_find(const mt_eh_object *o, uintptr_t place, mt_fde *fde) {
+/* Where the segments of an object have gaps between them the C library tells of each on its
+ * own, and the tables lie in another one than the code. */
+static bool find_tables(const mt_eh_object *code, mt_eh_object *tables) {
+    const uint8_t *hdr = code->eh_frame_hdr;
+    *tables = *code;
+    if (hdr >= code->start && hdr < code->end) return true;
+    return hdr && find_object && mt_eh_find_object((uintptr_t)hdr, tables) &&
+           tables->map == code->map;
+}
+
+bool mt_eh_frame_find(const mt_eh_object *code, uintptr_t place, mt_fde *fde) {
     mt_cursor c;
+    mt_eh_object tables, *o = &tables;
+    if (!find_tables(code, o)) return false;
     const uint8_t *at = find_fde(o, place);
     if (!at || !entry(o, at, &c)) return false;
     const uint8_t *id = c.at;

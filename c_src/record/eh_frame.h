@@ -11,7 +11,7 @@
 
 /* The object that holds an address. */
 typedef struct mt_eh_object {
-    const uint8_t *start, *end; /* its mapping */
+    const uint8_t *start, *end; /* its mapping; with gaps in it, the segment's */
     const uint8_t *eh_frame_hdr;
     const void *map; /* its struct link_map */
 } mt_eh_object;

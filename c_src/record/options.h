@@ -11,6 +11,9 @@
  *   MTRACE_ERLANG_DEPTH  Erlang frames kept of a stack, 0 to 16 (8)
  *   MTRACE_SLOTS     chunks that the table can hold, 16 to 16777216 (4096); rounded up to a
  *                    power of two
+ *   MTRACE_SIGNALS   for mtracectl: SIGUSR1, SIGUSR2 and SIGQUIT ask for a report or a reset. 0:
+ *                    not at all, 1 where nothing else is done about them, 2 also where they are
+ *                    ignored (0)
  *
  * of the event log (log.h), which are read where MTRACE_LOG is set:
  *
@@ -50,9 +53,11 @@ typedef struct mt_options {
     uint64_t slots;        /* MTRACE_SLOTS, a power of two */
     uint64_t interval;     /* MTRACE_INTERVAL, or MT_ADAPTIVE */
     uint64_t budget_ppm;   /* MTRACE_BUDGET in millionths */
+    uint64_t signals;      /* MTRACE_SIGNALS: MT_SIGNALS_* */
 } mt_options;
 
 enum { MT_MODE_OFF = 0, MT_MODE_ON = 1, MT_MODE_UNSET = 2 };
+enum { MT_SIGNALS_NONE = 0, MT_SIGNALS_DEFAULT = 1, MT_SIGNALS_ALL = 2 };
 
 /* The value of an environment variable or NULL; secure_getenv, or a test's own. */
 typedef const char *mt_getenv(const char *name);

@@ -37,6 +37,7 @@ typedef struct mt_credit {
     uint64_t random;
     uint64_t window_ns, spent_ns; /* when this account of recording time began, and its sum */
     uint64_t saved_ns;            /* what former accounts left: at most one window's budget */
+    uint64_t last_ns; /* when the thread's last record began, by the tracer's coarse clock */
     uint32_t epoch;
 } mt_credit;
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "chunks.h"
 #include "real.h"
 #include "region.h"
 #include "word.h"
@@ -15,66 +16,97 @@
 enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 
 #define BYTE_UNITS 16.0
+/* Of a byte that stands for itself. */
+#define UNITS ((uint64_t)MT_WEIGHT_ONE / MT_SITES_BYTES)
+
 #define REFERENCE  4ull
 #define REFERENCES 0x00000000fffffffcull
 
-int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
-    size_t sums = (rows + 1) * sizeof(mt_site_sums), stacks, bytes;
-    size_t words = sums + (size_t)rows * (sizeof(uint64_t) + sizeof(uint32_t));
-    if (__builtin_mul_overflow((size_t)rows, depth * sizeof(uintptr_t), &stacks) ||
-        __builtin_add_overflow(words + rows, stacks, &bytes))
+static inline mt_site *site(const mt_sites *sites, uint32_t row) {
+    return (mt_site *)(sites->row + (size_t)row * sites->stride);
+}
+
+static inline mt_site_sums *sums_of(const mt_sites *sites, uint32_t row) {
+    return &site(sites, row)->sums;
+}
+
+int mt_sites_at(mt_sites *sites, void *memory, uint32_t rows, uint32_t depth) {
+    enum { LINE = sizeof(mt_site_sums) };
+    size_t stride = offsetof(mt_site, stack) + (size_t)depth * sizeof(uintptr_t), all;
+    size_t words = ((size_t)rows + 1) * sizeof(uint64_t);
+    stride = (stride + LINE - 1) / LINE * LINE;
+    if (__builtin_mul_overflow((size_t)rows + 1, stride, &all) ||
+        __builtin_add_overflow(all, words + rows, &sites->bytes))
         return -1;
-    char *memory = mt_region_take(MT_REGION_SITES, bytes, rows, depth);
-    if (!memory) return -1;
     sites->rows = rows;
     sites->depth = depth;
-    sites->bytes = bytes;
-    sites->sums = (mt_site_sums *)memory;
-    sites->key = (_Atomic uint64_t *)(memory + sums);
-    sites->frames = (_Atomic uint32_t *)(memory + sums + rows * sizeof(uint64_t));
-    sites->stack = (_Atomic uintptr_t *)(memory + words);
-    sites->level = (_Atomic uint8_t *)(memory + words + stacks);
+    sites->stride = (uint32_t)stride;
+    sites->row = memory;
+    if (!memory) return 0;
+    sites->key = (_Atomic uint64_t *)(sites->row + all);
+    sites->level = (_Atomic uint8_t *)(sites->row + all + words);
     return 0;
 }
 
+int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
+    if (mt_sites_at(sites, NULL, rows, depth) != 0) return -1;
+    void *memory = mt_region_take(MT_REGION_SITES, sites->bytes, rows, depth);
+    return memory ? mt_sites_at(sites, memory, rows, depth) : -1;
+}
+
 void mt_sites_fini(mt_sites *sites) {
-    mt_region_return(sites->sums, sites->bytes);
+    mt_region_return(sites->row, sites->bytes);
     sites->rows = 0;
 }
 
-static inline uint64_t mix(uint64_t h, void *pc) {
-    h = (h ^ (uintptr_t)pc) * 0x9e3779b97f4a7c15ull;
+static inline uint64_t mix(uint64_t h, uint64_t x) {
+    h = (h ^ x) * 0x9e3779b97f4a7c15ull;
     return h ^ h >> 32;
 }
 
-/* In two halves, which the processor computes side by side. */
-static uint64_t hash(void *const *stack, uint32_t frames) {
-    uint64_t h = frames, even = 0, odd = 0;
-    uint32_t i = 0;
-    for (; i + 1 < frames; i += 2) {
-        even = mix(even, stack[i]);
-        odd = mix(odd, stack[i + 1]);
+/* In four parts, which the processor computes side by side; each is mixed at the end. */
+static inline uint64_t hash(void *const *stack, uint32_t frames) {
+    const uint64_t by = 0xd6e8feb86659fd93ull;
+    uint64_t a = frames, b = 0, c = 0, d = 0;
+    void *const *end = stack + frames;
+    for (; end - stack >= 4; stack += 4) {
+        a = a * by + (uintptr_t)stack[0];
+        b = b * by + (uintptr_t)stack[1];
+        c = c * by + (uintptr_t)stack[2];
+        d = d * by + (uintptr_t)stack[3];
     }
-    if (i < frames) even = mix(even, stack[i]);
-    return mix(mix(h, (void *)even), (void *)odd);
+    if (stack < end) a = a * by + (uintptr_t)*stack++;
+    if (stack < end) b = b * by + (uintptr_t)*stack++;
+    if (stack < end) c = c * by + (uintptr_t)*stack;
+    return mix(mix(mix(a, b), c), d);
 }
 
-static bool same(const mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames) {
-    if (atomic_load_explicit(&sites->frames[row], memory_order_relaxed) != frames) return false;
-    const _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
+static bool same(const mt_site *s, void *const *stack, uint32_t frames) {
+    if (atomic_load_explicit(&s->frames, memory_order_relaxed) != frames) return false;
     uintptr_t different = 0;
     for (uint32_t i = 0; i < frames; i++)
-        different |= atomic_load_explicit(&own[i], memory_order_relaxed) ^ (uintptr_t)stack[i];
+        different |=
+            atomic_load_explicit(&s->stack[i], memory_order_relaxed) ^ (uintptr_t)stack[i];
     return different == 0;
 }
 
-/* One more reference to a READY row with this hash; false if it is something else, or if its
- * references are so many that the count could overflow. */
-static bool hold(_Atomic uint64_t *key, uint64_t h32) {
-    uint64_t k = atomic_load_explicit(key, memory_order_acquire);
+/* How many references there are, if one more to a READY row with this hash could be taken; 0 if
+ * it is something else, or if there are so many that the count could overflow. */
+static inline uint32_t hold(_Atomic uint64_t *key, uint64_t k, uint64_t h32) {
     while ((k & STATE) == READY && k >> 32 == h32 && (k & REFERENCES) < REFERENCES)
-        if (mt_word_exchange(key, &k, k + REFERENCE)) return true;
-    return false;
+        if (mt_word_exchange(key, &k, k + REFERENCE))
+            return (uint32_t)((k & REFERENCES) / REFERENCE) + 1;
+    return 0;
+}
+
+/* The largest of what those who come at the same moment found: each stores its own, unless
+ * there is a larger. */
+static inline void raise_peak(mt_site *s, uint32_t count) {
+    uint32_t peak = atomic_load_explicit(&s->peak_count, memory_order_relaxed);
+    while (__builtin_expect(count > peak, 0) &&
+           !atomic_compare_exchange_weak_explicit(&s->peak_count, &peak, count,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
 }
 
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row) {
@@ -90,12 +122,13 @@ void mt_sites_set_level(mt_sites *sites, uint32_t row, uint32_t level) {
     atomic_store_explicit(&sites->level[row], (uint8_t)level, memory_order_relaxed);
 }
 
-/* Makes the row ours to write if nobody needs it. */
-static bool seize(_Atomic uint64_t *key, bool evict) {
+/* Makes the row ours to write if nobody needs it: what it was, FREE or READY, or -1. */
+static int seize(_Atomic uint64_t *key, bool evict) {
     uint64_t k = atomic_load_explicit(key, memory_order_relaxed);
     bool usable = (k & STATE) == FREE || (evict && (k & STATE) == READY && !(k & REFERENCES));
-    return usable && atomic_compare_exchange_strong_explicit(
-                         key, &k, WRITING, memory_order_acquire, memory_order_relaxed);
+    bool seized = usable && atomic_compare_exchange_strong_explicit(
+                                key, &k, WRITING, memory_order_acquire, memory_order_relaxed);
+    return seized ? (int)(k & STATE) : -1;
 }
 
 /* A sum of doubles in a word. Other threads may add at the same time: the loop ends for each
@@ -129,53 +162,136 @@ static void move_sums(mt_site_sums *from, mt_site_sums *to) {
     atomic_store_explicit(&from->peak_bytes, 0, memory_order_relaxed);
 }
 
+static void empty(mt_sites *sites, uint32_t row, mt_site_sums *into) {
+    move_sums(sums_of(sites, row), into);
+    atomic_store_explicit(&site(sites, row)->peak_count, 0, memory_order_relaxed);
+}
+
 /* The fence orders the stores after the row stopped being READY (see chunks.c). */
 static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames,
                  uint64_t h32) {
+    mt_site *s = site(sites, row);
     atomic_thread_fence(memory_order_release);
     mt_real_environment saved = mt_real_enter();
-    move_sums(&sites->sums[row], &sites->sums[sites->rows]);
+    empty(sites, row, sums_of(sites, sites->rows));
     mt_real_leave(saved);
-    _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
     for (uint32_t i = 0; i < frames; i++)
-        atomic_store_explicit(&own[i], (uintptr_t)stack[i], memory_order_relaxed);
-    atomic_store_explicit(&sites->frames[row], frames, memory_order_relaxed);
+        atomic_store_explicit(&s->stack[i], (uintptr_t)stack[i], memory_order_relaxed);
+    atomic_store_explicit(&s->frames, frames, memory_order_relaxed);
+    atomic_store_explicit(&s->peak_count, 1, memory_order_relaxed);
     mt_sites_set_level(sites, row, 0);
     atomic_store_explicit(&sites->key[row], h32 << 32 | REFERENCE | READY,
                           memory_order_release);
 }
 
-int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
-    if (frames > sites->depth) frames = sites->depth;
-    uint64_t h = hash(stack, frames);
-    uint64_t h32 = h >> 32;
-    uint32_t mask = sites->rows - 1;
-    uint32_t window = sites->rows < MT_SITES_WINDOW ? sites->rows : MT_SITES_WINDOW;
-    for (uint32_t i = 0; i < window; i++) {
-        uint32_t row = ((uint32_t)h + i) & mask;
-        if (!hold(&sites->key[row], h32)) continue;
-        if (same(sites, row, stack, frames)) return (int32_t)row;
-        mt_sites_drop(sites, row);
+/* The rows that a stack is looked for among, fewer first. */
+static inline uint32_t fewest(const mt_sites *sites) {
+    return sites->rows < MT_SITES_FIRST ? sites->rows : MT_SITES_FIRST;
+}
+
+static inline uint32_t more(const mt_sites *sites, uint32_t rows) {
+    return rows >= sites->rows / 16 ? sites->rows : rows * 16;
+}
+
+static inline uint32_t window(const mt_sites *sites, uint32_t rows) {
+    if (rows < sites->rows) return MT_SITES_NARROW;
+    return rows < MT_SITES_WINDOW ? rows : MT_SITES_WINDOW;
+}
+
+/* -1 if there is no such row. Where one is free the stack would be there, not further on. */
+static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames, uint64_t h) {
+    for (uint32_t rows = fewest(sites);; rows = more(sites, rows)) {
+        bool free_row = false;
+        for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
+            uint32_t row = ((uint32_t)h + i) & (rows - 1);
+            uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
+            free_row |= (k & STATE) == FREE;
+            uint32_t count = hold(&sites->key[row], k, h >> 32);
+            if (!count) continue;
+            mt_site *s = site(sites, row);
+            if (same(s, stack, frames)) {
+                raise_peak(s, count);
+                return (int32_t)row;
+            }
+            mt_sites_drop(sites, row);
+        }
+        if (free_row || rows == sites->rows) return -1;
     }
+}
+
+static __attribute__((noinline)) int32_t insert(mt_sites *sites, void *const *stack,
+                                                uint32_t frames, uint64_t h) {
     for (int evict = 0; evict <= 1; evict++)
-        for (uint32_t i = 0; i < window; i++) {
-            uint32_t row = ((uint32_t)h + i) & mask;
-            if (!seize(&sites->key[row], evict)) continue;
-            fill(sites, row, stack, frames, h32);
-            return (int32_t)row;
+        for (uint32_t rows = fewest(sites);; rows = more(sites, rows)) {
+            for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
+                uint32_t row = ((uint32_t)h + i) & (rows - 1);
+                int was = seize(&sites->key[row], evict);
+                if (was < 0) continue;
+                if (was == READY)
+                    atomic_fetch_add_explicit(&sites->key[sites->rows], 1,
+                                              memory_order_relaxed);
+                fill(sites, row, stack, frames, h >> 32);
+                return (int32_t)row;
+            }
+            if (rows == sites->rows) break;
         }
     return -1;
 }
 
+int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
+    if (frames > sites->depth) frames = sites->depth;
+    uint64_t h = hash(stack, frames);
+    int32_t row = find(sites, stack, frames, h);
+    return row >= 0 ? row : insert(sites, stack, frames, h);
+}
+
+bool mt_sites_is_new(const mt_sites *sites, uint32_t row) {
+    const mt_site_sums *sums = sums_of(sites, row);
+    return (atomic_load_explicit(&sums->all, memory_order_relaxed) |
+            atomic_load_explicit(&sums->allocated, memory_order_relaxed)) == 0;
+}
+
+/* By its innermost frames, some of which all stacks may have in common. */
+static inline uint32_t near_of(void *const *stack, uint32_t frames) {
+    uint64_t h = frames;
+    for (uint32_t i = 1; i < 6 && i < frames; i++) h = h * 5 + (uintptr_t)stack[i];
+    return (uint32_t)(h * 0x9e3779b97f4a7c15ull >> 58);
+}
+
+/* Not to be relied on: the row is not held. */
+static inline bool looks_like(const mt_site *s, void *const *stack, uint32_t frames) {
+    return atomic_load_explicit(&s->frames, memory_order_relaxed) == frames &&
+           atomic_load_explicit(&s->stack[1], memory_order_relaxed) == (uintptr_t)stack[1] &&
+           atomic_load_explicit(&s->stack[2], memory_order_relaxed) == (uintptr_t)stack[2];
+}
+
+int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
+                           uint32_t *near) {
+    uint32_t *guess = &near[near_of(stack, frames)], row = *guess;
+    mt_site *s = site(sites, row);
+    if (frames > 3 && looks_like(s, stack, frames)) {
+        uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
+        uint32_t count = hold(&sites->key[row], k, k >> 32);
+        if (count && same(s, stack, frames)) {
+            raise_peak(s, count);
+            return (int32_t)row;
+        }
+        if (count) mt_sites_drop(sites, row);
+    }
+    int32_t found = mt_sites_hold(sites, stack, frames);
+    if (found >= 0) *guess = (uint32_t)found;
+    return found;
+}
+
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
-    mt_word_add(&sites->key[row], -REFERENCE);
+    mt_word_increase(&sites->key[row], -REFERENCE);
 }
 
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
-    mt_site_sums *sums = &sites->sums[row];
+    mt_site_sums *sums = sums_of(sites, row);
     if (mt_real_bits(p) == MT_REAL_ONE) {
-        mt_word_add(&sums->all, 1);
-        mt_word_add(&sums->all_bytes, size);
+        mt_word_increase(&sums->all, 1);
+        mt_word_increase(&sums->all_bytes, size);
         return;
     }
     mt_real_environment saved = mt_real_enter();
@@ -187,14 +303,32 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) 
     mt_real_leave(saved);
 }
 
-void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
-    mt_site_sums *sums = &sites->sums[row];
-    unsigned __int128 product = (unsigned __int128)weight * size;
-    int64_t bytes = sign * (int64_t)(product / MT_SITES_BYTES);
+static inline void add_bytes(mt_site_sums *sums, int64_t bytes) {
     int64_t now = (int64_t)mt_word_add(&sums->live_bytes, (uint64_t)bytes) + bytes;
     uint64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
     while (now > (int64_t)peak && !mt_word_exchange(&sums->peak_bytes, &peak, (uint64_t)now))
         ;
+}
+
+void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
+    unsigned __int128 product = (unsigned __int128)weight * size;
+    add_bytes(sums_of(sites, row), sign * (int64_t)(product / MT_SITES_BYTES));
+}
+
+void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size) {
+    mt_site_sums *sums = sums_of(sites, row);
+    mt_word_increase(&sums->all, 1);
+    mt_word_increase(&sums->all_bytes, size);
+    add_bytes(sums, (int64_t)(size * UNITS));
+}
+
+void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size) {
+    mt_word_increase(&sums_of(sites, row)->live_bytes, -(size * UNITS));
+    mt_word_increase(&sites->key[row], -REFERENCE);
+}
+
+uint64_t mt_sites_evicted(const mt_sites *sites) {
+    return atomic_load_explicit(&sites->key[sites->rows], memory_order_relaxed);
 }
 
 static double real(const _Atomic uint64_t *sum) {
@@ -210,8 +344,10 @@ static double count(const _Atomic uint64_t *n) {
 }
 
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
-    const mt_site_sums *s = &sites->sums[row];
+    const mt_site_sums *s = sums_of(sites, row);
     return (mt_site_totals){
+        .live = row < sites->rows ? mt_sites_references(sites, row) : 0,
+        .peak_count = atomic_load_explicit(&site(sites, row)->peak_count, memory_order_relaxed),
         .live_bytes = signed_real(&s->live_bytes) / BYTE_UNITS,
         .peak_bytes =
             (double)atomic_load_explicit(&s->peak_bytes, memory_order_relaxed) / BYTE_UNITS,
@@ -222,23 +358,27 @@ mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
     };
 }
 
+/* Rows that were never used are not touched. */
 void mt_sites_reset(mt_sites *sites) {
-    for (uint32_t row = 0; row <= sites->rows; row++) {
-        if (row < sites->rows && seize(&sites->key[row], 1))
-            atomic_store_explicit(&sites->key[row], FREE, memory_order_release);
-        if (row < sites->rows) mt_sites_set_level(sites, row, 0);
-        move_sums(&sites->sums[row], NULL);
+    for (uint32_t row = 0; row < sites->rows; row++) {
+        if (atomic_load_explicit(&sites->key[row], memory_order_relaxed) == FREE) continue;
+        bool seized = seize(&sites->key[row], true) >= 0;
+        mt_sites_set_level(sites, row, 0);
+        empty(sites, row, NULL);
+        if (seized) atomic_store_explicit(&sites->key[row], FREE, memory_order_release);
     }
+    empty(sites, sites->rows, NULL);
+    atomic_store_explicit(&sites->key[sites->rows], 0, memory_order_relaxed);
 }
 
 uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, uint32_t max) {
     if (row >= sites->rows) return 0;
-    uint32_t frames = atomic_load_explicit(&sites->frames[row], memory_order_relaxed);
+    const mt_site *s = site(sites, row);
+    uint32_t frames = atomic_load_explicit(&s->frames, memory_order_relaxed);
     if (frames > sites->depth) frames = sites->depth;
     if (frames > max) frames = max;
-    const _Atomic uintptr_t *own = &sites->stack[(size_t)row * sites->depth];
     for (uint32_t i = 0; i < frames; i++)
-        stack[i] = atomic_load_explicit(&own[i], memory_order_relaxed);
+        stack[i] = atomic_load_explicit(&s->stack[i], memory_order_relaxed);
     return frames;
 }
 

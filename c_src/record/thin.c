@@ -8,6 +8,9 @@
 
 #define tracer (&mt_tracer_state)
 
+/* The only level of a table that is thinned. */
+#define table (&mt_tracer_state.chunks.level[0])
+
 enum { SHARES = 80, SHARE_LEAST = 8, FEW = 4, LEVEL_MAX = 40, DRAWS = 1024 };
 
 /* The chunks of a site: how many, and how many they stand for. */
@@ -25,7 +28,7 @@ typedef struct {
 } thinning;
 
 static uint32_t share(void) {
-    uint32_t n = (uint32_t)mt_chunks_slots(&tracer->chunks) / SHARES;
+    uint32_t n = (uint32_t)mt_chunks_slots(table) / SHARES;
     return n > SHARE_LEAST
                ? n
                : SHARE_LEAST; /* in a table of a few slots, too, levels fall again */
@@ -73,7 +76,7 @@ static void gone(const mt_chunk *chunk, void *context) {
 
 static void run(thinning *t, _Atomic uint64_t *counter) {
     mt_real_environment saved = mt_real_enter();
-    mt_chunks_thin(&tracer->chunks, keep, gone, t);
+    mt_chunks_thin(table, keep, gone, t);
     mt_real_leave(saved);
     uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, n + t->thinned, memory_order_relaxed);
@@ -109,9 +112,14 @@ static bool fixed(void) {
 
 /* One thread at a time; who comes second goes on with its own work. */
 void mt_thin_make_room(mt_thread *block) {
-    if (fixed()) return;
-    if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
     uint64_t from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+    if (fixed()) return;
+    if (mt_levels_several(&tracer->chunks)) {
+        mt_sampler_double(&tracer->sampler, from);
+        return;
+    }
+    if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
+    from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
     if (raise_levels() || mt_sampler_double(&tracer->sampler, from)) thin(block);
     atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }
@@ -131,7 +139,7 @@ static void count_draw(uint64_t now_ns, bool in_vain) {
 }
 
 bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
-    if (fixed()) return true;
+    if (fixed() || mt_levels_several(&tracer->chunks)) return true;
     uint32_t level = mt_sites_level(&tracer->sites, site);
     bool takes = true;
     if (level) {
@@ -150,7 +158,7 @@ bool mt_thin_takes(mt_thread *block, uint32_t site, mt_chunk *chunk) {
 
 /* How many cells each site may keep, so that all of them have no more than `room` together. */
 static uint32_t fair(const amount *site, uint32_t room) {
-    uint32_t each = (uint32_t)mt_chunks_slots(&tracer->chunks), sum = UINT32_MAX;
+    uint32_t each = (uint32_t)mt_chunks_slots(table), sum = UINT32_MAX;
     while (sum > room && each > 1) {
         each -= each / 8 + 1;
         sum = 0;
@@ -163,10 +171,10 @@ static uint32_t fair(const amount *site, uint32_t room) {
 /* The rows are believed only where the chunk was whole; what comes meanwhile is not counted,
  * and stays. */
 static void add_up(amount *site) {
-    for (int32_t i = 0; i < mt_chunks_slots(&tracer->chunks); i++) {
+    for (int32_t i = 0; i < mt_chunks_slots(table); i++) {
         mt_chunk chunk;
-        uint64_t tag = mt_chunks_peek(&tracer->chunks, i, &chunk);
-        if (!tag || !mt_chunks_unchanged(&tracer->chunks, i, tag)) continue;
+        uint64_t tag = mt_chunks_peek(table, i, &chunk);
+        if (!tag || !mt_chunks_unchanged(table, i, tag)) continue;
         site[chunk.site].cells++;
         site[chunk.site].weight += (double)chunk.weight;
     }
@@ -186,10 +194,10 @@ static void leave(uint32_t room) {
 }
 
 void mt_thin_for_watch(void) {
-    if (fixed()) return;
+    if (fixed() || mt_levels_several(&tracer->chunks)) return;
     if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
-    uint32_t quarter = (uint32_t)mt_chunks_slots(&tracer->chunks) / 4;
-    if (mt_chunks_taken(&tracer->chunks) > quarter) leave(quarter);
+    uint32_t quarter = (uint32_t)mt_chunks_slots(table) / 4;
+    if (mt_chunks_taken(table) > quarter) leave(quarter);
     for (uint32_t row = 0; row < tracer->sites.rows; row++)
         mt_sites_set_level(&tracer->sites, row, 0);
     atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);

@@ -35,6 +35,7 @@
 #include "context.h"
 #include "options.h"
 #include "sampler.h"
+#include "sites.h"
 #include "walk.h"
 
 /* Counters: the calls of the malloc family, those of the VM's (tracer.c goes by their order),
@@ -94,7 +95,8 @@ typedef struct mt_thread {
     mt_credit credit;
     _Atomic uint64_t count[MT_COUNT_N];
     mt_walk_stack known;
-    int32_t tid;               /* the thread that has it */
+    int32_t tid;                  /* the thread that has it */
+    uint32_t near[MT_SITES_NEAR]; /* rows: see sites.h */
     struct mt_log_buffer *log; /* its part of the event log, if there is one; stays (log) */
     mt_context context;
     /* The stack that is being captured, and its context (see context.h). */

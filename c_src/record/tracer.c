@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "real.h"
+#include "seen.h"
 #include "thin.h"
 #include "unwind.h"
 
@@ -17,6 +18,15 @@ uint64_t mt_tracer_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A seventh of what the exact one costs. */
+static uint64_t coarse_now(mt_credit *credit) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    if (now <= credit->last_ns) now = credit->last_ns + 1;
+    return credit->last_ns = now;
 }
 
 /* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
@@ -44,13 +54,13 @@ void mt_tracer_ended(const mt_chunk *chunk) {
 
 static void end(int32_t cell, const mt_chunk *chunk) {
     mt_tracer_ended(chunk);
-    mt_chunks_abandon(&tracer->chunks, cell);
+    mt_levels_abandon(&tracer->chunks, cell);
 }
 
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
 static void end_missed(uint64_t address) {
     mt_chunk old;
-    int32_t cell = mt_chunks_take(&tracer->chunks, address, &old);
+    int32_t cell = mt_levels_take(&tracer->chunks, address, &old);
     if (cell < 0) return;
     end(cell, &old);
     mt_thread_count(MT_COUNT_missed_free);
@@ -61,8 +71,11 @@ void mt_tracer_handed_out(void *p) {
 }
 
 static bool put(int32_t site, const mt_chunk *chunk) {
-    uint32_t open = mt_chunks_open(&tracer->chunks), sets = tracer->chunks.sets;
-    int32_t cell = mt_chunks_claim(&tracer->chunks, chunk->address);
+    const mt_chunks *table = &tracer->chunks.level[0];
+    /* Several levels refuse nothing until they are full; then nobody knows the share. */
+    bool one = !mt_levels_several(&tracer->chunks);
+    uint32_t open = one ? mt_chunks_open(table) : table->sets, sets = table->sets;
+    int32_t cell = mt_levels_claim(&tracer->chunks, chunk->address);
     if (cell < 0) return false;
     mt_chunk full = *chunk;
     full.site = (uint32_t)site;
@@ -74,14 +87,44 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     }
     if (is_odd(&full)) count_odd(1);
     mt_sites_live(&tracer->sites, full.site, 1, full.weight, full.size);
-    mt_chunks_publish(&tracer->chunks, cell, &full);
+    mt_levels_publish(&tracer->chunks, cell, &full);
     return true;
+}
+
+/* Drawn from a table of several levels, which then is not thinned and takes every chunk. */
+static inline bool is_whole(const mt_draw *draw) {
+    return mt_levels_several(&tracer->chunks) && mt_real_bits(draw->p) == MT_REAL_ONE;
+}
+
+/* The same where every chunk has weight one and every free looks. */
+static inline bool put_whole(int32_t site, mt_chunk *chunk) {
+    mt_put result;
+    chunk->site = (uint32_t)site;
+    chunk->weight = MT_WEIGHT_ONE;
+    mt_sites_add(&tracer->sites, chunk->site, chunk->size);
+    while ((result = mt_levels_put(&tracer->chunks, chunk)) == MT_PUT_STALE)
+        end_missed(chunk->address);
+    if (result == MT_PUT_FULL)
+        mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
+    return result == MT_PUT_DONE;
+}
+
+/* A table of one level is thinned before it is full; of several, when it is. */
+static inline bool is_crowded(bool recorded) {
+    return mt_levels_several(&tracer->chunks) ? !recorded
+                                              : mt_chunks_crowded(&tracer->chunks.level[0]);
 }
 
 static uint32_t thread_of(const mt_thread *block, mt_allocator allocator) {
     return ((uint32_t)block->tid & MT_CHUNK_TID) |
            (uint32_t)block->context.thread << MT_CHUNK_KIND_SHIFT |
            (uint32_t)allocator << MT_CHUNK_ALLOCATOR_SHIFT;
+}
+
+/* The last word of a key tells how many of the others are native. */
+static uint32_t native_of(void *const *stack, uint32_t frames) {
+    uint32_t n = frames ? mt_context_native((uintptr_t)stack[frames - 1]) : 0;
+    return n < frames ? n : 0;
 }
 
 bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt_draw *draw,
@@ -92,10 +135,16 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
                        .p = draw->p,
                        .pid = block->context.pid,
                        .thread = thread_of(block, draw->allocator)};
-    end_missed(record.address);
-    int32_t site = mt_sites_hold(&tracer->sites, stack, frames);
+    bool whole = is_whole(draw);
+    if (!whole) end_missed(record.address);
+    int32_t site = mt_sites_hold_near(&tracer->sites, stack, frames, block->near);
     bool recorded = false, thinned = false;
-    if (site >= 0) {
+    if (site >= 0 && mt_sites_is_new(&tracer->sites, (uint32_t)site))
+        mt_seen_note(stack, native_of(stack, frames));
+    if (site >= 0 && whole) {
+        recorded = put_whole(site, &record);
+        if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
+    } else if (site >= 0) {
         mt_sites_allocated(&tracer->sites, (uint32_t)site, draw->p, size);
         thinned = !mt_thin_takes(block, (uint32_t)site, &record);
         recorded = !thinned && put(site, &record);
@@ -104,7 +153,7 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
     mt_thread_bump(block, recorded  ? MT_COUNT_recorded
                           : thinned ? MT_COUNT_thinned
                                     : MT_COUNT_ignored);
-    if (mt_chunks_crowded(&tracer->chunks)) mt_thin_make_room(block);
+    if (is_crowded(recorded)) mt_thin_make_room(block);
     return recorded;
 }
 
@@ -172,7 +221,8 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         mt_real_leave(saved);
         if (!drawn) return false;
     }
-    draw->begin_ns = mt_tracer_now();
+    bool coarse = atomic_load_explicit(&tracer->coarse, memory_order_relaxed);
+    draw->begin_ns = coarse ? coarse_now(&block->credit) : mt_tracer_now();
     draw->allocator = allocator_of(which);
     mt_tls_mine.guard_sp = sp;
     return true;
@@ -187,9 +237,8 @@ bool mt_tracer_aligns(void) {
 
 static void charge(mt_credit *credit, uint64_t begin_ns) {
     uint64_t now = mt_tracer_now();
-    uint32_t slots = (uint32_t)mt_chunks_slots(&tracer->chunks);
     if (mt_sampler_charge(&tracer->sampler, credit, begin_ns, now) &&
-        mt_chunks_taken(&tracer->chunks) < slots / 4)
+        mt_levels_taken(&tracer->chunks) < mt_levels_slots(&tracer->chunks) / 4)
         mt_sampler_halve(&tracer->sampler, now);
 }
 
@@ -211,16 +260,16 @@ static uint32_t complete(mt_thread *block, void **stack, uint32_t frames,
 }
 
 /* The stack goes into the thread's block, not onto the program's stack, which may be small. */
-void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
-                      mt_walk_from from) {
+void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook, uintptr_t pc,
+                           uintptr_t sp, uintptr_t fp) {
     mt_thread *block = mt_tls_mine.block;
     int error = errno;
     if (block && mt_log_on()) {
-        mt_log_allocated(block, p, size, hook, from);
+        mt_log_allocated(block, p, size, hook, (mt_walk_from){pc, sp, fp});
     } else if (p && block) {
         void **stack;
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
-        uint32_t frames = mt_unwind(block, depth, hook, from, &stack);
+        uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
         uint32_t words = complete(block, stack, frames, draw->allocator);
         mt_tracer_record_stack(block, p, size, draw, stack, words);
         if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
@@ -230,13 +279,24 @@ void mt_tracer_record(void *p, size_t size, const mt_draw *draw, void *hook,
     errno = error;
 }
 
+/* The chunk's weight is one, unless the interval was another for a while. */
+static inline bool forget_whole(uint64_t address) {
+    mt_chunk chunk;
+    if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
+    if (chunk.weight == MT_WEIGHT_ONE) mt_sites_end(&tracer->sites, chunk.site, chunk.size);
+    else mt_tracer_ended(&chunk);
+    return true;
+}
+
 bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
     if (mt_log_on()) {
         mt_log_freed(p, NULL, (mt_walk_from){0});
         return false;
     }
-    int32_t cell = p ? mt_chunks_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
+    __builtin_prefetch((char *)p - sizeof(size_t)); /* where most allocators look next */
+    if (mt_levels_several(&tracer->chunks)) return p && forget_whole((uintptr_t)p);
+    int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
     if (cell >= 0) end(cell, &chunk);
     return cell >= 0;
 }
@@ -247,7 +307,7 @@ void mt_tracer_hold(void *p, mt_held *held) {
         mt_log_reallocates(p);
         p = NULL;
     }
-    held->cell = p ? mt_chunks_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
+    held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
 }
 
 void mt_tracer_release(const mt_held *held) {
@@ -258,14 +318,13 @@ void mt_tracer_release(const mt_held *held) {
 void mt_tracer_restore(const mt_held *held) {
     if (held->cell < 0) return;
     if (held->epoch == atomic_load_explicit(&tracer->epoch, memory_order_relaxed))
-        mt_chunks_publish(&tracer->chunks, held->cell, &held->chunk);
+        mt_levels_publish(&tracer->chunks, held->cell, &held->chunk);
     else end(held->cell, &held->chunk);
 }
 
 void mt_tracer_end_all(void) {
-    for (int32_t i = 0; i < mt_chunks_slots(&tracer->chunks); i++) {
+    for (int32_t i = 0; (i = mt_levels_next(&tracer->chunks, i)) >= 0; i++) {
         mt_chunk chunk;
-        int32_t cell = mt_chunks_take_cell(&tracer->chunks, i, &chunk);
-        if (cell >= 0) end(cell, &chunk);
+        if (mt_levels_take_cell(&tracer->chunks, i, &chunk)) end(i, &chunk);
     }
 }

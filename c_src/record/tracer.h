@@ -30,8 +30,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "chunks.h"
 #include "context.h"
+#include "levels.h"
 #include "log.h"
 #include "options.h"
 #include "sampler.h"
@@ -52,9 +52,10 @@ typedef struct mt_tracer {
     atomic_flag thinning;
     atomic_bool looks_always; /* no chunk is counted as odd any more */
     atomic_bool never_aligns; /* chunks that are drawn get no boundary */
+    atomic_bool coarse;       /* everything is recorded, for good, and told by a coarse clock */
     mt_options options;
     mt_sampler sampler;
-    mt_chunks chunks;
+    mt_levels chunks;
     mt_sites sites;
     _Atomic uint64_t ignored_before, thinned_before; /* counters at the last reset */
     _Atomic uint64_t draws;      /* how many of late, and above that how many in vain: thin */
@@ -104,9 +105,11 @@ static inline bool mt_tracer_must_look(const void *chunk) {
     return __builtin_expect(((uintptr_t)chunk & word & 0xffff) == 0, 0);
 }
 
-/* And if it must: false if a look into the table says so. */
+/* And if it must: false if a look into the table says so. Where nearly all are recorded nobody
+ * looks twice. */
 static inline bool mt_tracer_may_know(const void *chunk) {
-    return mt_log_on() || mt_chunks_may_hold(&mt_tracer_state.chunks, (uintptr_t)chunk);
+    return mt_log_on() || mt_levels_several(&mt_tracer_state.chunks) ||
+           mt_chunks_may_hold(&mt_tracer_state.chunks.level[0], (uintptr_t)chunk);
 }
 
 /* For hooks; errno and the floating-point environment are kept.
@@ -121,8 +124,13 @@ bool mt_tracer_aligns(void);
 
 /* Records a chunk that was drawn, unless it is NULL. `hook` is the hook's own address, `from`
  * what its caller's registers are. */
-void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
-                      mt_walk_from from);
+void mt_tracer_record_from(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                           uintptr_t pc, uintptr_t sp, uintptr_t fp);
+
+static inline void mt_tracer_record(void *chunk, size_t size, const mt_draw *draw, void *hook,
+                                    mt_walk_from from) {
+    mt_tracer_record_from(chunk, size, draw, hook, from.pc, from.sp, from.fp);
+}
 
 /* The same for words that are known, a stack and its context; the rest of the context is the
  * block's. The guard is up. False: ignored. */
@@ -156,7 +164,10 @@ void mt_tracer_ended(const mt_chunk *chunk);
 /* Ends all records there are: for control. */
 void mt_tracer_end_all(void);
 
-/* CLOCK_MONOTONIC in nanoseconds, the clock of born_ns. */
+/* CLOCK_MONOTONIC in nanoseconds, the clock of born_ns. Where everything is recorded and no
+ * time is charged, born_ns is that of CLOCK_MONOTONIC_COARSE, which is behind by up to a tick
+ * of the kernel (4 ms), and then a nanosecond more for each record of the thread within a tick:
+ * which of a thread's chunks is older can be told, and how old by some ms. */
 uint64_t mt_tracer_now(void);
 
 #endif

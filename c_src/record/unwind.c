@@ -103,17 +103,17 @@ static uint32_t by_libunwind(void **buffer, uint32_t max, void *hook, void *from
     return 0;
 }
 
-uint32_t mt_unwind(mt_thread *block, uint32_t max, void *hook, mt_walk_from from,
-                   void ***stack) {
+uint32_t mt_unwind_up(mt_thread *block, uint32_t max, void *hook, uintptr_t pc, uintptr_t sp,
+                      uintptr_t fp, void ***stack) {
     mt_unwinder by = atomic_load_explicit(&kind, memory_order_relaxed);
     uint32_t frames = 0;
     if (by == MT_UNWINDER_LIBUNWIND)
-        frames = by_libunwind(block->stack, max, hook, (void *)from.pc, stack);
+        frames = by_libunwind(block->stack, max, hook, (void *)pc, stack);
     if (frames) return frames;
     block->stack[0] = (char *)hook + 1; /* names are looked up one before */
     *stack = block->stack;
     if (by == MT_UNWINDER_WALK)
-        return 1 + mt_walk(from, &block->known, block->stack + 1, max - 1);
-    block->stack[1] = (void *)from.pc;
+        return 1 + mt_walk_up(pc, sp, fp, &block->known, block->stack + 1, max - 1);
+    block->stack[1] = (void *)pc;
     return 2;
 }

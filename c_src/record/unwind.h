@@ -37,7 +37,12 @@ mt_unwinder mt_unwind_kind(void);
 /* Captures the stack from the hook on: [0] lies in the hook, [1] is from.pc, the hook's own
  * return address. At most `max` and at least 2 entries, starting at *stack within the block's
  * buffer. `hook` is the hook's address. In a hook, with the thread's guard up. */
-uint32_t mt_unwind(mt_thread *block, uint32_t max, void *hook, mt_walk_from from,
-                   void ***stack);
+uint32_t mt_unwind_up(mt_thread *block, uint32_t max, void *hook, uintptr_t pc, uintptr_t sp,
+                      uintptr_t fp, void ***stack);
+
+static inline uint32_t mt_unwind(mt_thread *block, uint32_t max, void *hook, mt_walk_from from,
+                                 void ***stack) {
+    return mt_unwind_up(block, max, hook, from.pc, from.sp, from.fp, stack);
+}
 
 #endif

@@ -266,18 +266,16 @@ static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_
     return true;
 }
 
-uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t max) {
+/* From the n-th frame on, of which those before are the last walk's. */
+static __attribute__((noinline)) uint32_t walk_on(mt_walk_from at, mt_walk_stack *known,
+                                                  void **stack, uint32_t n, uint32_t max) {
     kept *entries = atomic_load_explicit(&table, memory_order_relaxed);
     uint32_t last = known->last & 1, next = !last;
     const mt_walk_step *old = known->walk[last], *end = old + known->steps[last];
     mt_walk_step *new = known->walk[next];
-    uint32_t n = 0;
     uintptr_t exact = 0; /* 1 where pc is not a return address */
-    if (max == 0) return 0;
-    if (max > MT_WALK_STEPS) max = MT_WALK_STEPS;
-    at.pc = plain(at.pc);
-    stack[n++] = (void *)at.pc;
-    enter(known, at.sp);
+    bool ended = false;
+    for (uint32_t i = 0; i + 1 < n; i++) new[i] = *old++;
     while (n < max) {
         bool for_good;
         while (old < end && old->sp < at.sp) old++;
@@ -294,14 +292,40 @@ uint32_t mt_walk(mt_walk_from at, mt_walk_stack *known, void **stack, uint32_t m
         mt_rule rule = mt_rule_unpack(packed);
         mt_walk_step *s = &new[n - 1];
         *s = (mt_walk_step){.pc = at.pc, .sp = at.sp, .fp = at.fp};
-        if (!step(rule, s, &at, known)) break;
+        if (!step(rule, s, &at, known)) {
+            ended = rule.ra == MT_RA_END && for_good && !exact;
+            break;
+        }
         if (exact || !for_good) s->ra = MT_WALK_NOWHERE;
         exact = rule.signal;
         stack[n++] = (void *)(at.pc + exact); /* names are looked up one before */
     }
     new[n - 1] = (mt_walk_step){at.pc, at.sp, at.fp, .ra = MT_WALK_NOWHERE};
     known->steps[next] = n - 1;
+    known->ended[next] = ended;
     atomic_signal_fence(memory_order_seq_cst); /* half a walk is never the last one */
     known->last = next;
     return n;
+}
+
+/* Goes as far as the last walk did the same: frames. Writes nothing but the stack. */
+static inline uint32_t repeat(mt_walk_from *at, const mt_walk_stack *known, uint32_t last,
+                              void **stack, uint32_t max) {
+    const mt_walk_step *s = known->walk[last], *end = s + known->steps[last];
+    uint32_t n = 1;
+    if (s->sp != at->sp || s->pc != at->pc) return n;
+    for (; s < end && n < max && again(s, at, known); s++) stack[n++] = (void *)at->pc;
+    return n;
+}
+
+uint32_t mt_walk_up(uintptr_t pc, uintptr_t sp, uintptr_t fp, mt_walk_stack *known,
+                    void **stack, uint32_t max) {
+    mt_walk_from at = {.pc = plain(pc), .sp = sp, .fp = fp};
+    if (max == 0) return 0;
+    if (max > MT_WALK_STEPS) max = MT_WALK_STEPS;
+    stack[0] = (void *)at.pc;
+    enter(known, at.sp);
+    uint32_t last = known->last & 1, n = repeat(&at, known, last, stack, max);
+    if (n == known->steps[last] + 1 && (n == max || known->ended[last])) return n;
+    return walk_on(at, known, stack, n, max);
 }

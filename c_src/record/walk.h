@@ -70,6 +70,7 @@ typedef struct mt_walk_stack {
     uintptr_t lo, hi;
     uint32_t last;     /* which of the two walks below; the other is being written */
     uint32_t steps[2]; /* of each, less the last state, which led nowhere */
+    uint8_t ended[2];  /* nor ever will: a rule that holds for good says so */
     mt_walk_step walk[2][MT_WALK_STEPS + 1];
 } mt_walk_stack;
 
@@ -86,6 +87,14 @@ void mt_walk_forget_unloaded(void);
 
 /* Stores the return addresses from `from.pc` on, at most `max`, and returns how many, at least
  * 1 if max is. */
-uint32_t mt_walk(mt_walk_from from, mt_walk_stack *known, void **stack, uint32_t max);
+uint32_t mt_walk_up(uintptr_t pc, uintptr_t sp, uintptr_t fp, mt_walk_stack *known,
+                    void **stack, uint32_t max);
+
+/* In registers: three words that were just stored one by one and are loaded as two wait for the
+ * stores to be done. */
+static inline uint32_t mt_walk(mt_walk_from from, mt_walk_stack *known, void **stack,
+                               uint32_t max) {
+    return mt_walk_up(from.pc, from.sp, from.fp, known, stack, max);
+}
 
 #endif

@@ -51,4 +51,15 @@ static inline uint64_t mt_word_add(_Atomic uint64_t *word, uint64_t n) {
     return atomic_fetch_add_explicit(word, n, memory_order_acq_rel);
 }
 
+/* The same where nobody wants to know. */
+static inline void mt_word_increase(_Atomic uint64_t *word, uint64_t n) {
+#ifdef MT_WORD_ALONE
+    if (MT_WORD_ALONE) {
+        __asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "memory", "cc");
+        return;
+    }
+#endif
+    atomic_fetch_add_explicit(word, n, memory_order_acq_rel);
+}
+
 #endif

@@ -36,8 +36,8 @@ static void stats(mt_stats *out) {
     out->count[MT_COUNT_thinned] += atomic_load(&mt_tracer_state.watch_thinned) - thinned;
     out->interval = atomic_load(&mt_tracer_state.sampler.interval);
     out->resets = atomic_load(&mt_tracer_state.epoch);
-    out->recorded_now = mt_chunks_taken(&mt_tracer_state.chunks);
-    out->slots = (uint64_t)mt_chunks_slots(&mt_tracer_state.chunks);
+    out->recorded_now = mt_levels_taken(&mt_tracer_state.chunks);
+    out->slots = mt_levels_slots(&mt_tracer_state.chunks);
 }
 
 static void state(mt_preload *preload, mt_attached *attached) {
@@ -57,7 +57,7 @@ static void status(mt_status *out) {
     out->refusals = mt_redirect_refusals(out->refusal, MT_STATUS_REFUSALS);
     out->sites = mt_sites_held(&mt_tracer_state.sites);
     out->own_bytes = mt_thread_bytes() + mt_tracer_state.sites.bytes +
-                     mt_tracer_state.chunks.sets * (8 + MT_CELLS * sizeof(mt_cell));
+                     mt_levels_bytes(&mt_tracer_state.chunks);
     out->naming_bytes = mt_naming_bytes();
     out->lacks = mt_naming_lacks();
     Dl_info info;

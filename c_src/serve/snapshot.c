@@ -26,18 +26,18 @@ static void read_key(const mt_sites *sites, mt_record *r) {
 }
 
 /* Copies one record; false if there is none, or it changed meanwhile. */
-static bool copy(const mt_chunks *chunks, const mt_sites *sites, int32_t cell, mt_record *r) {
-    uint64_t tag = mt_chunks_peek(chunks, cell, &r->chunk);
+static bool copy(const mt_levels *chunks, const mt_sites *sites, int32_t cell, mt_record *r) {
+    uint64_t tag = mt_levels_peek(chunks, cell, &r->chunk);
     if (!tag) return false;
     read_key(sites, r);
     r->totals = mt_sites_totals(sites, r->chunk.site);
-    return mt_chunks_unchanged(chunks, cell, tag);
+    return mt_levels_unchanged(chunks, cell, tag);
 }
 
-uint32_t mt_snapshot_take(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+uint32_t mt_snapshot_take(const mt_levels *chunks, const mt_sites *sites, mt_record *records,
                           uint32_t max) {
     uint32_t n = 0;
-    for (int32_t i = 0; i < mt_chunks_slots(chunks) && n < max; i++)
+    for (int32_t i = 0; n < max && (i = mt_levels_next(chunks, i)) >= 0; i++)
         n += copy(chunks, sites, i, &records[n]);
     return n;
 }
@@ -74,14 +74,14 @@ static void offer(candidate *heap, uint32_t *n, uint32_t max, candidate c) {
     heap[at] = c;
 }
 
-uint32_t mt_snapshot_oldest(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+uint32_t mt_snapshot_oldest(const mt_levels *chunks, const mt_sites *sites, mt_record *records,
                             uint32_t max) {
     uint32_t chosen = 0, n = 0;
     candidate *heap = max ? mt_memory_map(max * sizeof *heap) : NULL;
     if (!heap) return 0;
-    for (int32_t i = 0; i < mt_chunks_slots(chunks); i++) {
+    for (int32_t i = 0; (i = mt_levels_next(chunks, i)) >= 0; i++) {
         mt_chunk c;
-        if (mt_chunks_peek(chunks, i, &c))
+        if (mt_levels_peek(chunks, i, &c))
             offer(heap, &chosen, max, (candidate){c.born_ns, c.address, i});
     }
     mt_memory_sort(heap, chosen, sizeof *heap, by_birth);

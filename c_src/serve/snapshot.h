@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-#include "record/chunks.h"
 #include "record/context.h"
+#include "record/levels.h"
 #include "record/options.h"
 #include "record/sites.h"
 
@@ -27,12 +27,12 @@ typedef struct mt_record {
 
 /* Copies at most `max` records into the caller's array; returns how many. Never waits; some
  * 50 ns a record. Any thread; not for hooks. */
-uint32_t mt_snapshot_take(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+uint32_t mt_snapshot_take(const mt_levels *chunks, const mt_sites *sites, mt_record *records,
                           uint32_t max);
 
 /* The same for the oldest `max` records, oldest first, by address where two are of one moment.
  * Those that end between choosing and copying are missing. */
-uint32_t mt_snapshot_oldest(const mt_chunks *chunks, const mt_sites *sites, mt_record *records,
+uint32_t mt_snapshot_oldest(const mt_levels *chunks, const mt_sites *sites, mt_record *records,
                             uint32_t max);
 
 #endif

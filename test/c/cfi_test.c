@@ -1,7 +1,5 @@
 /* Call frame information: rules as compilers write them, and tables that lie. */
-#include "unit.h"
-
-#include <string.h>
+#include "fixture.h"
 
 #include "record/cfi.h"
 
@@ -245,6 +243,28 @@ static void tables_that_lie_are_survived(void **state) {
     }
     free(copy);
 }
+
+/* The kernel maps a program with its gaps; node has some: every stack ended at its first
+ * function. */
+static void a_function_behind_a_gap_in_its_object_has_a_rule(void **state) {
+    (void)state;
+    if (!mt_eh_exists()) skip();
+    fixture_make("cat > $D/gap.c <<'END'\n"
+                 "#include \"record/cfi.h\"\n"
+                 "__attribute__((section(\".far\"))) int far(int x) { return x; }\n"
+                 "int main(void) {\n"
+                 "    mt_eh_object o;\n"
+                 "    if (!mt_eh_find_object((uintptr_t)far, &o)) return 3;\n"
+                 "    if (o.eh_frame_hdr >= o.start && o.eh_frame_hdr < o.end) return 4;\n"
+                 "    return mt_cfi_rule(&o, (uintptr_t)far) == 0 ||\n"
+                 "           mt_cfi_rule(&o, (uintptr_t)far + 0x800) != 0;\n"
+                 "}\n"
+                 "END\n"
+                 "gcc -D_GNU_SOURCE -O1 -fasynchronous-unwind-tables -I../../c_src "
+                 "-Wl,--section-start=.far=0x9000000 -o $D/gap $D/gap.c "
+                 "../../c_src/record/cfi.c ../../c_src/record/eh_frame.c");
+    assert_int_equal(fixture_sh("exec $D/gap"), 0);
+}
 #endif
 
 int main(void) {
@@ -263,7 +283,8 @@ int main(void) {
         cmocka_unit_test(functions_with_arm64_s_augmentations_have_rules),
         cmocka_unit_test(a_signal_frame_is_one_where_its_information_is_enough),
         cmocka_unit_test(tables_that_lie_are_survived),
+        cmocka_unit_test(a_function_behind_a_gap_in_its_object_has_a_rule),
 #endif
     };
-    return cmocka_run_group_tests_name("cfi", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("cfi", tests, fixture_start, fixture_end);
 }

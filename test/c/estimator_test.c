@@ -120,10 +120,10 @@ static void begin(uint64_t seed, int threads, bool lifo) {
 /* What the tables say at the end. */
 static void read_report(report out[SITES]) {
     memset(out, 0, SITES * sizeof *out);
-    for (int32_t i = 0; i < mt_chunks_slots(&mt_tracer_state.chunks); i++) {
+    for (int32_t i = 0; i < mt_chunks_slots(&mt_tracer_state.chunks.level[0]); i++) {
         mt_chunk c;
         uintptr_t pc;
-        if (!mt_chunks_peek(&mt_tracer_state.chunks, i, &c)) continue;
+        if (!mt_levels_peek(&mt_tracer_state.chunks, i, &c)) continue;
         mt_sites_copy(&mt_tracer_state.sites, c.site, &pc, 1);
         report *r = &out[pc - 1000];
         double w = (double)c.weight / MT_WEIGHT_ONE, x = (double)c.size;

@@ -8,7 +8,7 @@
 
 enum { SLOTS = 1024, DEPTH = 8, THREADS = 4 };
 
-static mt_chunks chunks;
+static mt_levels chunks;
 static mt_sites sites;
 static atomic_bool stop;
 static _Atomic uint64_t recorded;
@@ -23,25 +23,25 @@ static bool put(uint64_t address, uint64_t size) {
     for (uint32_t i = 0; i < frames; i++) stack[i] = (void *)pc(size, i);
     stack[frames] =
         (void *)mt_context_word((uint32_t)size, size % MT_ALLOCATORS, frames - erlang, erlang);
-    int32_t cell = mt_chunks_claim(&chunks, address);
+    int32_t cell = mt_levels_claim(&chunks, address);
     if (cell < 0) return false;
     int32_t site = mt_sites_hold(&sites, stack, frames + 1);
     if (site < 0) {
-        mt_chunks_abandon(&chunks, cell);
+        mt_levels_abandon(&chunks, cell);
         return false;
     }
     mt_chunk chunk = {
         .address = address, .size = size, .born_ns = size, .site = (uint32_t)site};
-    mt_chunks_publish(&chunks, cell, &chunk);
+    mt_levels_publish(&chunks, cell, &chunk);
     return true;
 }
 
 static void cut(uint64_t address) {
     mt_chunk chunk;
-    int32_t cell = mt_chunks_take(&chunks, address, &chunk);
+    int32_t cell = mt_levels_take(&chunks, address, &chunk);
     if (cell < 0) return;
     mt_sites_drop(&sites, chunk.site);
-    mt_chunks_abandon(&chunks, cell);
+    mt_levels_abandon(&chunks, cell);
 }
 
 /* Many more different stacks than rows: rows change hands all the time. */
@@ -69,7 +69,7 @@ static bool whole(const mt_record *r) {
 static void records_are_whole_while_threads_churn(void **state) {
     (void)state;
     static mt_record records[SLOTS];
-    mt_chunks_init(&chunks, SLOTS);
+    mt_levels_init(&chunks, SLOTS, false);
     mt_sites_init(&sites, SLOTS, DEPTH + 1);
     pthread_t thread[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++)
@@ -92,10 +92,10 @@ static bool put_born(uint64_t address, uint64_t born_ns) {
     void *stack[] = {(void *)1, (void *)2,
                      (void *)mt_context_word(0, MT_ALLOCATOR_MALLOC, 2, 0)};
     mt_chunk chunk = {.address = address, .size = 1, .born_ns = born_ns};
-    int32_t cell = mt_chunks_claim(&chunks, address);
+    int32_t cell = mt_levels_claim(&chunks, address);
     if (cell < 0) return false;
     chunk.site = (uint32_t)mt_sites_hold(&sites, stack, 3);
-    mt_chunks_publish(&chunks, cell, &chunk);
+    mt_levels_publish(&chunks, cell, &chunk);
     return true;
 }
 
@@ -105,7 +105,7 @@ static void the_oldest_come_first(void **state) {
     static uint64_t born[SLOTS];
     uint64_t seed = unit_seed();
     uint32_t there = 0;
-    mt_chunks_init(&chunks, SLOTS);
+    mt_levels_init(&chunks, SLOTS, false);
     mt_sites_init(&sites, SLOTS, DEPTH + 1);
     for (uint64_t a = 16; a < 16 * 700; a += 16) {
         uint64_t when = unit_random(&seed) % 300;
@@ -128,7 +128,7 @@ static void the_oldest_come_first(void **state) {
 static void no_more_records_than_there_is_room_for(void **state) {
     (void)state;
     mt_record three[3];
-    mt_chunks_init(&chunks, SLOTS);
+    mt_levels_init(&chunks, SLOTS, false);
     mt_sites_init(&sites, SLOTS, DEPTH + 1);
     for (uint64_t a = 16; a < 16 * 50; a += 16) put(a, a);
     assert_int_equal(mt_snapshot_take(&chunks, &sites, three, 3), 3);

@@ -25,14 +25,17 @@ defmodule Mtrace.ObjectTest do
         }
   end
 
-  test "it exports the malloc family, two of the loader's, nif_init and its interface" do
+  test "it exports the malloc family, two of the loader's, nif_init and its interfaces" do
     exported =
       for %{index: index, name: name} <- dynamic_symbols(),
           index not in ["UND", "Ndx"],
           do: name
 
     assert Enum.sort(exported) ==
-             Enum.sort(@family ++ ~w(dl_iterate_phdr dlclose nif_init mtrace_core))
+             Enum.sort(
+               @family ++
+                 ~w(dl_iterate_phdr dlclose nif_init mtrace_core mtrace_attach mtrace_detach)
+             )
   end
 
   test "every enif function is weak, so that it loads into any program" do

@@ -92,8 +92,8 @@ static term live(ErlNifEnv *env, int argc, const term argv[]) {
     term list = enif_make_list(env, 0);
     mt_chunk chunk;
     (void)argc, (void)argv;
-    for (int32_t i = 0; i < mt_chunks_slots(&mt_tracer_state.chunks); i++)
-        if (mt_chunks_peek(&mt_tracer_state.chunks, i, &chunk))
+    for (int32_t i = 0; (i = mt_levels_next(&mt_tracer_state.chunks, i)) >= 0; i++)
+        if (mt_levels_peek(&mt_tracer_state.chunks, i, &chunk))
             list = enif_make_list_cell(
                 env,
                 enif_make_tuple3(env, enif_make_uint64(env, chunk.address),
