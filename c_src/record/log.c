@@ -120,17 +120,17 @@ static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t 
 
 /* A free within the recording of something else gets two frames at most: the thread's room for
  * stacks is taken. */
-static uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *hook,
-                               mt_walk_from from) {
+static inline uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *hook,
+                                      uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     uint32_t frames = state->frees;
     void *first = (char *)hook + 1, **stack = &first;
     if (!hook || frames == 0) return 0;
     if (frames == 1) return number_of(b, stack, 1);
     if (frames == 2 || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
-        return number_of_caller(b, hook, from.pc);
+        return number_of_caller(b, hook, pc);
     int error = errno;
     mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
-    frames = mt_unwind(block, frames, hook, from, &stack);
+    frames = mt_unwind_up(block, frames, hook, pc, sp, fp, &stack);
     mt_tls_mine.guard_sp = 0;
     errno = error;
     return number_of(b, stack, frames);
@@ -161,8 +161,8 @@ static mt_log_op outcome(mt_log_buffer *b, void **chunk, size_t size) {
     return MT_LOG_REALLOC_FAILED;
 }
 
-void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
-                      mt_walk_from from) {
+void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
+                           uintptr_t sp, uintptr_t fp) {
     mt_log_buffer *b = enter(block);
     void **stack;
     if (!b) return;
@@ -170,7 +170,7 @@ void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
     if (op != MT_LOG_PAD) {
         bool may_change = mt_unwind_kind() == MT_UNWINDER_LIBUNWIND;
         int error = UNLIKELY(may_change) ? errno : 0;
-        uint32_t frames = mt_unwind(block, state->depth, hook, from, &stack);
+        uint32_t frames = mt_unwind_up(block, state->depth, hook, pc, sp, fp, &stack);
         if (UNLIKELY(may_change)) errno = error;
         uint64_t number = (uint64_t)number_of(b, stack, frames) << 32;
         bool large = size > UINT32_MAX && op != MT_LOG_REALLOC_FAILED;
@@ -181,11 +181,11 @@ void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
     leave(b);
 }
 
-void mt_log_freed(void *chunk, void *hook, mt_walk_from from) {
+void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     mt_thread *block = mt_thread_mine();
     mt_log_buffer *b = chunk ? enter(block) : NULL;
     if (!b) return;
-    uint64_t number = (uint64_t)number_of_free(block, b, hook, from) << 32;
+    uint64_t number = (uint64_t)number_of_free(block, b, hook, pc, sp, fp) << 32;
     put(b, mt_log_clock_units(), MT_LOG_FREE, chunk, 2, number, 0);
     leave(b);
 }

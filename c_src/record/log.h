@@ -66,12 +66,19 @@ static inline bool mt_log_draws_malloc(mt_thread *block) {
     return true;
 }
 
-/* It has been, or, where it is NULL, has not. */
-void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
-                      mt_walk_from from);
+/* It has been, or, where it is NULL, has not. Registers one by one: see walk.h. */
+void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
+                           uintptr_t sp, uintptr_t fp);
+static inline void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
+                                    mt_walk_from from) {
+    mt_log_allocated_from(block, chunk, size, hook, from.pc, from.sp, from.fp);
+}
 
 /* It is about to be freed. Without a hook no stack is kept. */
-void mt_log_freed(void *chunk, void *hook, mt_walk_from from);
+void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uintptr_t fp);
+static inline void mt_log_freed(void *chunk, void *hook, mt_walk_from from) {
+    mt_log_freed_from(chunk, hook, from.pc, from.sp, from.fp);
+}
 
 /* It is about to be reallocated, or NULL is. */
 void mt_log_reallocates(void *chunk);
