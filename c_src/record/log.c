@@ -123,8 +123,8 @@ static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t 
 static inline uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *hook,
                                       uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     uint32_t frames = state->frees;
-    void *first = (char *)hook + 1, **stack = &first;
     if (!hook || frames == 0) return 0;
+    void *first = (char *)hook + 1, **stack = &first;
     if (frames == 1) return number_of(b, stack, 1);
     if (frames == 2 || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
         return number_of_caller(b, hook, pc);
@@ -248,6 +248,7 @@ void mt_log_end(mt_log_ending why) {
     if (atomic_exchange(&state->open, false)) {
         mt_thread_each(take);
         mt_log_file_end(why);
+        if (why == MT_LOG_END_DETACHED) atomic_store(&state->on, false);
     }
     errno = error;
 }

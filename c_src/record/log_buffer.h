@@ -50,7 +50,7 @@ typedef struct mt_log_buffer {
 
 /* Read at each event, seldom written. */
 typedef struct mt_log_shared {
-    atomic_bool on;           /* this process has a log; stays */
+    atomic_bool on;           /* this process has a log */
     atomic_bool open;         /* it has not ended */
     _Atomic uint32_t stamp;   /* numbers of stacks with another one do not hold */
     uint32_t depth, frees;    /* frames kept of an allocation's stack, of a free's */

@@ -122,8 +122,10 @@ static int create_instead(void) {
             bool busy = known && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
             close_it(fd);
             if (!known || !S_ISREG(id.mode)) return errno = EINVAL, -1;
-            if (busy) append_pid();
-            if (busy) continue;
+            if (busy) {
+                append_pid();
+                continue;
+            }
         }
         if (fd < 0 && identify(AT_FDCWD, f.path, &id) && !S_ISREG(id.mode) && !S_ISLNK(id.mode))
             return errno = EINVAL, -1;
