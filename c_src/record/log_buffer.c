@@ -189,9 +189,10 @@ void mt_log_buffer_flush(mt_log_buffer *b) {
 /* A copy, since its thread goes on. Definitions after events: what these refer to is there. */
 void mt_log_buffer_take(mt_log_buffer *b) {
     static mt_log_buffer copy; /* one caller: the end */
+    static int patience = 100; /* for all */
     struct timespec moment = {0, 1000000};
-    for (int i = 0; atomic_flag_test_and_set_explicit(&b->writing, memory_order_acquire); i++) {
-        if (i == 100) return;
+    while (atomic_flag_test_and_set_explicit(&b->writing, memory_order_acquire)) {
+        if (patience-- <= 0) return;
         nanosleep(&moment, NULL);
     }
     if (b->generation == mt_log_file_generation()) {
