@@ -33,7 +33,15 @@ defmodule Mtrace.LogWriterTest do
     |> Map.new(fn [name, value] -> {String.to_atom(name), String.to_integer(value)} end)
   end
 
-  @whole %{workers: @workers, partly: 0, dropped: 0, undefined: 0, begins: 1, ends: 1, ending: 0}
+  @whole %{
+    workers: @workers,
+    partly: 0,
+    dropped: 0,
+    undefined: 0,
+    begins: 1,
+    ends: 1,
+    ending: 0
+  }
 
   test "each event of each thread is there once, in its order", context do
     assert {"", 0} = log(context, "nothing")
@@ -79,7 +87,8 @@ defmodule Mtrace.LogWriterTest do
     assert @whole = check(context.log)
   end
 
-  test "a program that closes all descriptors keeps its log, and its files their bytes", context do
+  test "a program that closes all descriptors keeps its log, and its files their bytes",
+       context do
     assert {"", 0} = log(context, "closes", Path.join(context.folder, "own"))
     assert @whole = check(context.log)
   end
@@ -99,7 +108,10 @@ defmodule Mtrace.LogWriterTest do
     moved = Path.join(context.folder, "moved")
     assert {"", 0} = log(context, "moves", moved)
     assert %{generation: 0, reason: 0, begins: 1, ends: 0, dropped: 0} = check(moved)
-    assert %{generation: 1, reason: 2, begins: 1, ends: 1, undefined: 0} = found = check(context.log)
+
+    assert %{generation: 1, reason: 2, begins: 1, ends: 1, undefined: 0} =
+             found = check(context.log)
+
     assert found.objects >= 3
   end
 
@@ -114,8 +126,21 @@ defmodule Mtrace.LogWriterTest do
     assert found.objects >= 3
   end
 
+  test "at exit what other threads have is written, which go on meanwhile", context do
+    for _ <- 1..5 do
+      assert {"", 0} = log(context, "exits")
+      found = check(context.log)
+
+      assert %{partly: workers, doubtful: 0, undefined: 0, dropped: 0, ends: 1, ending: 0} =
+               found
+
+      assert workers == @workers + 3
+    end
+  end
+
   for what <- ["limited", "none"] do
-    test "events that cannot be written are counted, and later ones are there: #{what}", context do
+    test "events that cannot be written are counted, and later ones are there: #{what}",
+         context do
       assert {"", 0} = log(context, unquote(what))
       found = check(context.log)
       assert Map.drop(@whole, [:dropped]) == Map.take(found, Map.keys(@whole) -- [:dropped])
@@ -182,7 +207,9 @@ defmodule Mtrace.LogWriterTest do
       ] do
     test "#{file}: the program runs, and is told why there is no log", context do
       assert {output, 0} = log(%{context | log: unquote(file)}, "nothing")
-      assert output == "mtrace: MTRACE_LOG cannot be written: #{unquote(why)}: nothing is traced\n"
+
+      assert output ==
+               "mtrace: MTRACE_LOG cannot be written: #{unquote(why)}: nothing is traced\n"
     end
   end
 

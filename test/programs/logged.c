@@ -207,6 +207,22 @@ static void cancels(const char *unused) {
     }
 }
 
+static void *goes_on(void *unused) {
+    char *kept[KEPT] = {0};
+    pthread_setname_np(pthread_self(), "worker");
+    for (int i = 0;; i += 5000) work(0, 5000, kept);
+    return unused;
+}
+
+/* While others allocate. */
+static void exits(const char *unused) {
+    pthread_t t;
+    (void)unused;
+    for (int i = 0; i < 3; i++) CHECK(pthread_create(&t, NULL, goes_on, NULL) == 0);
+    usleep(100000);
+    exit(0);
+}
+
 /* All of the family, for one line each in the log. */
 static void calls_all(const char *unused) {
     void *p = NULL;
@@ -232,13 +248,21 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(const char *);
-    } what[] = {{"nothing", nothing},         {"forks", forks},
-                {"closes", closes},           {"moves", moves},
-                {"removes", removes},         {"folder", changes_folder},
-                {"killed", is_killed},        {"limited", is_limited},
-                {"none", has_no_descriptors}, {"loads", loads},
-                {"threads", starts_threads},  {"signals", is_interrupted},
-                {"cancels", cancels},         {"family", calls_all}};
+    } what[] = {{"nothing", nothing},
+                {"forks", forks},
+                {"closes", closes},
+                {"moves", moves},
+                {"removes", removes},
+                {"folder", changes_folder},
+                {"killed", is_killed},
+                {"limited", is_limited},
+                {"none", has_no_descriptors},
+                {"loads", loads},
+                {"threads", starts_threads},
+                {"signals", is_interrupted},
+                {"cancels", cancels},
+                {"family", calls_all},
+                {"exits", exits}};
     CHECK(argc >= 4);
     workers = atoi(argv[1]);
     events = atoi(argv[2]);
