@@ -106,6 +106,28 @@ static inline uint32_t number_of(mt_log_buffer *b, void *const *stack, uint32_t 
     return number;
 }
 
+static inline bool is_same(const mt_log_near *n, void *const *stack, uint32_t frames) {
+    uintptr_t differs = 0;
+    for (uint32_t i = 0; i < frames; i++) differs |= n->word[i] ^ (uintptr_t)stack[i];
+    return differs == 0;
+}
+
+/* Found by three of its frames. */
+static inline uint32_t number_of_near(mt_log_buffer *b, void *const *stack, uint32_t frames) {
+    uint32_t stamp = stamp_of(b);
+    if (frames < 3 || frames > MT_LOG_NEAR_FRAMES) return number_of(b, stack, frames);
+    uint64_t h =
+        (uintptr_t)stack[1] + 3 * (uintptr_t)stack[2] + 5 * (uintptr_t)stack[frames / 2];
+    mt_log_near *n = &b->near[h * 0x9e3779b97f4a7c15ull >> 60];
+    if (n->frames == frames && n->stamp == stamp && is_same(n, stack, frames)) return n->number;
+    uint32_t number = number_of(b, stack, frames);
+    n->frames = frames;
+    n->stamp = stamp;
+    n->number = number;
+    for (uint32_t i = 0; i < frames; i++) n->word[i] = (uintptr_t)stack[i];
+    return number;
+}
+
 /* Two frames are kept by the second. */
 static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t pc) {
     uint32_t stamp = stamp_of(b);
@@ -133,7 +155,7 @@ static inline uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *
     frames = mt_unwind_up(block, frames, hook, pc, sp, fp, &stack);
     mt_tls_mine.guard_sp = 0;
     errno = error;
-    return number_of(b, stack, frames);
+    return number_of_near(b, stack, frames);
 }
 
 enum { REALLOCATING = 6 };
@@ -172,7 +194,7 @@ void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hoo
         int error = UNLIKELY(may_change) ? errno : 0;
         uint32_t frames = mt_unwind_up(block, state->depth, hook, pc, sp, fp, &stack);
         if (UNLIKELY(may_change)) errno = error;
-        uint64_t number = (uint64_t)number_of(b, stack, frames) << 32;
+        uint64_t number = (uint64_t)number_of_near(b, stack, frames) << 32;
         bool large = size > UINT32_MAX && op != MT_LOG_REALLOC_FAILED;
         if (size > UINT32_MAX && !large) size = UINT32_MAX;
         put(b, mt_log_clock_units(), op + large, chunk, 2 + large,

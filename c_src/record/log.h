@@ -16,7 +16,7 @@
  * lost with kill -9, with _exit, and with exec, which replaces the program (and, where it keeps
  * MTRACE_LOG without %p, the file). A stack may be defined in a buffer that is lost.
  *
- * Each thread that allocates has a buffer of 70 KiB. The child of a fork logs nothing. What
+ * Each thread that allocates has a buffer of 74 KiB. The child of a fork logs nothing. What
  * is written when: a thread's events, when 48 KiB of them are there, when something is added
  * that is a second younger than the first, when it ends; everybody's when the program ends.
  * That write waits for the disk (log_file.h).

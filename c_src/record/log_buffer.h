@@ -25,13 +25,25 @@
 #include "log_format.h"
 #include "thread.h"
 
-enum { MT_LOG_EVENT_WORDS = 6144, MT_LOG_DEF_WORDS = 2040, MT_LOG_CALLERS = 128 };
+enum {
+    MT_LOG_EVENT_WORDS = 6144,
+    MT_LOG_DEF_WORDS = 2040,
+    MT_LOG_CALLERS = 128,
+    MT_LOG_NEAR = 16,
+    MT_LOG_NEAR_FRAMES = 24
+};
 
 /* Stacks of two frames, by their second. */
 typedef struct mt_log_caller {
     uintptr_t pc, hook;
     uint32_t number, stamp;
 } mt_log_caller;
+
+/* A stack that was met of late: no hash is needed where it comes again. */
+typedef struct mt_log_near {
+    uint32_t frames, stamp, number;
+    uintptr_t word[MT_LOG_NEAR_FRAMES];
+} mt_log_near;
 
 typedef struct mt_log_buffer {
     _Atomic uint32_t events, defs; /* words that are complete */
@@ -44,6 +56,7 @@ typedef struct mt_log_buffer {
     uint64_t realloc;           /* the old chunk of a realloc that has not returned */
     atomic_flag writing;
     mt_log_caller caller[MT_LOG_CALLERS];
+    mt_log_near near[MT_LOG_NEAR];
     mt_log_block head;
     uint64_t word[MT_LOG_EVENT_WORDS + MT_LOG_DEF_WORDS];
 } mt_log_buffer;
