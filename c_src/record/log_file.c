@@ -306,12 +306,14 @@ void mt_log_file_on_limit(mt_log_file_last *last) {
     f.last = last;
 }
 
+/* Whatever the limit, and however short ago a larger block could not be written: there may be
+ * room for this one. */
 void mt_log_file_end(mt_log_ending why) {
     mt_shelter shelter;
     mt_shelter_enter(&shelter);
-    const mt_log_block *block = f.last(atomic_load(&mt_log_file_present), why);
-    append(block);
-    atomic_store(&f.ended, true);
+    settle();
+    if (!atomic_exchange(&f.ended, true) && (is_ours(atomic_load(&f.fd)) || find_again()))
+        put(atomic_load(&f.fd), f.last(atomic_load(&mt_log_file_present), why));
     mt_shelter_leave(&shelter);
 }
 

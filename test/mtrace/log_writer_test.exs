@@ -149,6 +149,13 @@ defmodule Mtrace.LogWriterTest do
     end
   end
 
+  test "a log that became full says so at its end", context do
+    assert {"", 0} = log(context, "full")
+    found = check(context.log)
+    assert %{partly: @workers, begins: 1, ends: 1, ending: 0, undefined: 0} = found
+    assert found.told > 100_000
+  end
+
   test "libraries that come and go are told of, each time", context do
     assert {"", 0} = log(context, "loads", path("loaded.so"))
     assert %{gones: 200} = found = check(context.log)

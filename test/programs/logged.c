@@ -134,6 +134,16 @@ static void is_limited(const char *unused) {
     later();
 }
 
+/* Nor may it until the end, but for a little. */
+static void stays_limited(const char *unused) {
+    struct rlimit now;
+    struct stat st;
+    (void)unused;
+    CHECK(stat(getenv("LOG"), &st) == 0 && getrlimit(RLIMIT_FSIZE, &now) == 0);
+    now.rlim_cur = (rlim_t)st.st_size + 1000;
+    CHECK(setrlimit(RLIMIT_FSIZE, &now) == 0);
+}
+
 static void has_no_descriptors(const char *unused) {
     struct rlimit before, none;
     (void)unused;
@@ -256,6 +266,7 @@ int main(int argc, char **argv) {
                 {"folder", changes_folder},
                 {"killed", is_killed},
                 {"limited", is_limited},
+                {"full", stays_limited},
                 {"none", has_no_descriptors},
                 {"loads", loads},
                 {"threads", starts_threads},
