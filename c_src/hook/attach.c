@@ -11,6 +11,7 @@
 #include "own.h"
 #include "preload.h"
 #include "record/control.h"
+#include "record/log.h"
 #include "record/tracer.h"
 #include "redirect.h"
 #include "reused.h"
@@ -162,6 +163,7 @@ mt_attach_result mt_attach_end(void) {
         mt_vm_stop();
         mt_redirect_remove(taking, TAKING);
         mt_tracer_pause();
+        mt_log_end(MT_LOG_END_DETACHED);
         mt_redirect_remove(last.list, GIVING + 1);
         mt_reused_stop();
         mt_malloc_pass();

@@ -220,15 +220,21 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size) {
     return slow_reallocarray(p, bytes);
 }
 
-static bool forget(mt_count which, void *p, void *hook, mt_walk_from from) {
+static bool forget(mt_count which, void *p) {
     if (!p || !mt_tracer_on()) return false;
     mt_thread_count(which);
-    if (!mt_log_on()) return mt_tracer_forget(p);
-    mt_log_freed(p, hook, from);
-    return false;
+    return mt_tracer_forget(p);
 }
 
-#define FORGET(p, hook) forget(MT_COUNT_##hook, p, own_##hook, MT_WALK_FROM_CALLER)
+/* Where there is a log: that is told, and there is nothing to forget. */
+static inline bool is_logged(mt_count which, void *p, void *hook, mt_walk_from from) {
+    if (LIKELY(!mt_log_on()) || !p || !mt_tracer_on()) return false;
+    mt_thread_count(which);
+    mt_log_freed(p, hook, from);
+    return true;
+}
+
+#define IS_LOGGED(p, hook) is_logged(MT_COUNT_##hook, p, own_##hook, MT_WALK_FROM_CALLER)
 
 /* Frees a chunk that we had put on a boundary. Allocators hand out first what was freed last,
  * and a program that allocates and frees in turn would get this one again and again, each time
@@ -251,14 +257,11 @@ SLOW void free_beneath(void *p) {
 }
 
 SLOW void slow_free(void *p) {
-    mt_thread *block = mt_tls_mine.block;
-    if (mt_log_on() && p && block && mt_tracer_on()) {
-        mt_thread_bump(block, MT_COUNT_free);
-        mt_log_freed(p, own_free, MT_WALK_FROM_CALLER);
+    if (IS_LOGGED(p, free)) {
         NEXT(free)(p);
         return;
     }
-    bool recorded = FORGET(p, free);
+    bool recorded = forget(MT_COUNT_free, p);
     if (recorded && (uintptr_t)p % MT_BOUNDARY == 0 && mt_tracer_aligns()) free_beneath(p);
     else NEXT(free)(p);
 }
@@ -278,14 +281,14 @@ EXPORT void free(void *p) {
 /* A chunk on a boundary may be ours, made larger than its size says: it is freed without. */
 void free_sized(void *p, size_t size);
 EXPORT void free_sized(void *p, size_t size) {
-    FORGET(p, free_sized);
+    if (!IS_LOGGED(p, free_sized)) forget(MT_COUNT_free_sized, p);
     if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
     else NEXT(free_sized)(p, size);
 }
 
 void free_aligned_sized(void *p, size_t align, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size) {
-    FORGET(p, free_aligned_sized);
+    if (!IS_LOGGED(p, free_aligned_sized)) forget(MT_COUNT_free_aligned_sized, p);
     if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
     else NEXT(free_aligned_sized)(p, align, size);
 }

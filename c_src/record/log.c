@@ -65,14 +65,11 @@ static inline void leave(mt_log_buffer *b) {
     b->busy_sp = 0;
 }
 
-/* The words first, then their number. A thread's times never go backwards. */
+/* The words first, then their number. A thread's times never go backwards. Written out is what
+ * is there afterwards, not before: the numbers of the event's stack would not hold any more. */
 static inline void put(mt_log_buffer *b, uint64_t units, mt_log_op op, const void *chunk,
                        uint32_t words, uint64_t second, uint64_t third) {
     uint32_t n = atomic_load_explicit(&b->events, memory_order_relaxed);
-    if (UNLIKELY(n > MT_LOG_EVENT_WORDS - 4 || units > b->due)) {
-        mt_log_buffer_flush(b);
-        n = 0;
-    }
     uint64_t delta = units > b->last ? units - b->last : 0;
     uint64_t *w = b->word + n;
     b->last += delta;
@@ -84,30 +81,56 @@ static inline void put(mt_log_buffer *b, uint64_t units, mt_log_op op, const voi
     w[0] = (uintptr_t)chunk >> 3 << MT_LOG_ADDRESS_SHIFT | delta << 4 | op;
     w[1] = second;
     w[2] = third;
-    atomic_store_explicit(&b->events, n + words, memory_order_release);
+    n += words;
+    atomic_store_explicit(&b->events, n, memory_order_release);
+    if (UNLIKELY(n > MT_LOG_EVENT_WORDS - 4 || units > b->due)) mt_log_buffer_flush(b);
 }
 
-/* Of a new stack, the files that it lies in first. */
+/* The files that it lies in first. */
 static __attribute__((noinline)) void define(mt_log_buffer *b, void *const *stack,
                                              uint32_t frames, uint32_t number) {
-    uint64_t words[MT_DEPTH_MAX];
     mt_seen_note(stack, frames);
-    mt_log_buffer_tell(b);
-    for (uint32_t i = 0; i < frames; i++) words[i] = (uintptr_t)stack[i];
-    mt_log_buffer_define(b, MT_LOG_DEF_STACK, number, words, frames, NULL, 0);
+    mt_log_tell();
+    mt_log_buffer_define(b, number, stack, frames);
+}
+
+/* Numbers hold within a generation. */
+static inline uint32_t stamp_of(const mt_log_buffer *b) {
+    return atomic_load_explicit(&state->stamp, memory_order_relaxed) ^ b->generation << 20;
 }
 
 static inline uint32_t number_of(mt_log_buffer *b, void *const *stack, uint32_t frames) {
-    uint32_t stamp = atomic_load_explicit(&state->stamp, memory_order_relaxed);
     bool defines;
-    uint32_t number = mt_log_stacks_number(stack, frames, stamp, &defines);
+    uint32_t number = mt_log_stacks_number(stack, frames, stamp_of(b), &defines);
     if (UNLIKELY(defines)) define(b, stack, frames, number);
+    return number;
+}
+
+static inline bool is_same(const mt_log_near *n, void *const *stack, uint32_t frames) {
+    uintptr_t differs = 0;
+    for (uint32_t i = 0; i < frames; i++) differs |= n->word[i] ^ (uintptr_t)stack[i];
+    return differs == 0;
+}
+
+/* Found by three of its frames. */
+static inline uint32_t number_of_near(mt_log_buffer *b, void *const *stack, uint32_t frames) {
+    uint32_t stamp = stamp_of(b);
+    if (frames < 3 || frames > MT_LOG_NEAR_FRAMES) return number_of(b, stack, frames);
+    uint64_t h =
+        (uintptr_t)stack[1] + 3 * (uintptr_t)stack[2] + 5 * (uintptr_t)stack[frames / 2];
+    mt_log_near *n = &b->near[h * 0x9e3779b97f4a7c15ull >> 60];
+    if (n->frames == frames && n->stamp == stamp && is_same(n, stack, frames)) return n->number;
+    uint32_t number = number_of(b, stack, frames);
+    n->frames = frames;
+    n->stamp = stamp;
+    n->number = number;
+    for (uint32_t i = 0; i < frames; i++) n->word[i] = (uintptr_t)stack[i];
     return number;
 }
 
 /* Two frames are kept by the second. */
 static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t pc) {
-    uint32_t stamp = atomic_load_explicit(&state->stamp, memory_order_relaxed);
+    uint32_t stamp = stamp_of(b);
     mt_log_caller *c = &b->caller[pc * 0x9e3779b97f4a7c15ull >> 57];
     if (UNLIKELY(c->pc != pc || c->hook != (uintptr_t)hook || c->stamp != stamp)) {
         void *stack[2] = {(char *)hook + 1, (void *)pc}; /* as unwind has it */
@@ -119,20 +142,20 @@ static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t 
 
 /* A free within the recording of something else gets two frames at most: the thread's room for
  * stacks is taken. */
-static uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *hook,
-                               mt_walk_from from) {
+static inline uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *hook,
+                                      uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     uint32_t frames = state->frees;
-    void *first = (char *)hook + 1, **stack = &first;
     if (!hook || frames == 0) return 0;
+    void *first = (char *)hook + 1, **stack = &first;
     if (frames == 1) return number_of(b, stack, 1);
     if (frames == 2 || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
-        return number_of_caller(b, hook, from.pc);
+        return number_of_caller(b, hook, pc);
     int error = errno;
     mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
-    frames = mt_unwind(block, frames, hook, from, &stack);
+    frames = mt_unwind_up(block, frames, hook, pc, sp, fp, &stack);
     mt_tls_mine.guard_sp = 0;
     errno = error;
-    return number_of(b, stack, frames);
+    return number_of_near(b, stack, frames);
 }
 
 enum { REALLOCATING = 6 };
@@ -160,8 +183,8 @@ static mt_log_op outcome(mt_log_buffer *b, void **chunk, size_t size) {
     return MT_LOG_REALLOC_FAILED;
 }
 
-void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
-                      mt_walk_from from) {
+void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
+                           uintptr_t sp, uintptr_t fp) {
     mt_log_buffer *b = enter(block);
     void **stack;
     if (!b) return;
@@ -169,9 +192,9 @@ void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
     if (op != MT_LOG_PAD) {
         bool may_change = mt_unwind_kind() == MT_UNWINDER_LIBUNWIND;
         int error = UNLIKELY(may_change) ? errno : 0;
-        uint32_t frames = mt_unwind(block, state->depth, hook, from, &stack);
+        uint32_t frames = mt_unwind_up(block, state->depth, hook, pc, sp, fp, &stack);
         if (UNLIKELY(may_change)) errno = error;
-        uint64_t number = (uint64_t)number_of(b, stack, frames) << 32;
+        uint64_t number = (uint64_t)number_of_near(b, stack, frames) << 32;
         bool large = size > UINT32_MAX && op != MT_LOG_REALLOC_FAILED;
         if (size > UINT32_MAX && !large) size = UINT32_MAX;
         put(b, mt_log_clock_units(), op + large, chunk, 2 + large,
@@ -180,11 +203,11 @@ void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
     leave(b);
 }
 
-void mt_log_freed(void *chunk, void *hook, mt_walk_from from) {
+void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     mt_thread *block = mt_thread_mine();
     mt_log_buffer *b = chunk ? enter(block) : NULL;
     if (!b) return;
-    uint64_t number = (uint64_t)number_of_free(block, b, hook, from) << 32;
+    uint64_t number = (uint64_t)number_of_free(block, b, hook, pc, sp, fp) << 32;
     put(b, mt_log_clock_units(), MT_LOG_FREE, chunk, 2, number, 0);
     leave(b);
 }
@@ -214,12 +237,8 @@ static void moves(mt_thread *block, bool begins) {
 }
 
 void mt_log_unloaded(void) {
-    mt_thread *block = mt_tls_mine.block;
     mt_seen_unloaded();
-    mt_log_buffer *b = enter(block);
-    if (!b) return;
-    mt_log_buffer_tell(b);
-    leave(b);
+    if (atomic_load(&state->open)) mt_log_tell();
 }
 
 int mt_log_begin(const mt_log_options *from, uint32_t depth) {
@@ -251,6 +270,7 @@ void mt_log_end(mt_log_ending why) {
     if (atomic_exchange(&state->open, false)) {
         mt_thread_each(take);
         mt_log_file_end(why);
+        if (why == MT_LOG_END_DETACHED) atomic_store(&state->on, false);
     }
     errno = error;
 }

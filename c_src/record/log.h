@@ -16,7 +16,7 @@
  * lost with kill -9, with _exit, and with exec, which replaces the program (and, where it keeps
  * MTRACE_LOG without %p, the file). A stack may be defined in a buffer that is lost.
  *
- * Each thread that allocates has a buffer of 70 KiB. The child of a fork logs nothing. What
+ * Each thread that allocates has a buffer of 74 KiB. The child of a fork logs nothing. What
  * is written when: a thread's events, when 48 KiB of them are there, when something is added
  * that is a second younger than the first, when it ends; everybody's when the program ends.
  * That write waits for the disk (log_file.h).
@@ -66,12 +66,19 @@ static inline bool mt_log_draws_malloc(mt_thread *block) {
     return true;
 }
 
-/* It has been, or, where it is NULL, has not. */
-void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
-                      mt_walk_from from);
+/* It has been, or, where it is NULL, has not. Registers one by one: see walk.h. */
+void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
+                           uintptr_t sp, uintptr_t fp);
+static inline void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
+                                    mt_walk_from from) {
+    mt_log_allocated_from(block, chunk, size, hook, from.pc, from.sp, from.fp);
+}
 
 /* It is about to be freed. Without a hook no stack is kept. */
-void mt_log_freed(void *chunk, void *hook, mt_walk_from from);
+void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uintptr_t fp);
+static inline void mt_log_freed(void *chunk, void *hook, mt_walk_from from) {
+    mt_log_freed_from(chunk, hook, from.pc, from.sp, from.fp);
+}
 
 /* It is about to be reallocated, or NULL is. */
 void mt_log_reallocates(void *chunk);

@@ -25,13 +25,25 @@
 #include "log_format.h"
 #include "thread.h"
 
-enum { MT_LOG_EVENT_WORDS = 6144, MT_LOG_DEF_WORDS = 2040, MT_LOG_CALLERS = 128 };
+enum {
+    MT_LOG_EVENT_WORDS = 6144,
+    MT_LOG_DEF_WORDS = 2040,
+    MT_LOG_CALLERS = 128,
+    MT_LOG_NEAR = 16,
+    MT_LOG_NEAR_FRAMES = 24
+};
 
 /* Stacks of two frames, by their second. */
 typedef struct mt_log_caller {
     uintptr_t pc, hook;
     uint32_t number, stamp;
 } mt_log_caller;
+
+/* A stack that was met of late: no hash is needed where it comes again. */
+typedef struct mt_log_near {
+    uint32_t frames, stamp, number;
+    uintptr_t word[MT_LOG_NEAR_FRAMES];
+} mt_log_near;
 
 typedef struct mt_log_buffer {
     _Atomic uint32_t events, defs; /* words that are complete */
@@ -44,19 +56,18 @@ typedef struct mt_log_buffer {
     uint64_t realloc;           /* the old chunk of a realloc that has not returned */
     atomic_flag writing;
     mt_log_caller caller[MT_LOG_CALLERS];
+    mt_log_near near[MT_LOG_NEAR];
     mt_log_block head;
     uint64_t word[MT_LOG_EVENT_WORDS + MT_LOG_DEF_WORDS];
 } mt_log_buffer;
 
 /* Read at each event, seldom written. */
 typedef struct mt_log_shared {
-    atomic_bool on;             /* this process has a log; stays */
-    atomic_bool open;           /* it has not ended */
-    _Atomic uint32_t stamp;     /* numbers of stacks with another one do not hold */
-    uint32_t depth, frees;      /* frames kept of an allocation's stack, of a free's */
-    _Atomic uint64_t dropped;   /* events of all threads */
-    _Atomic uint32_t retold;    /* objects told before this changed are to be told again */
-    _Atomic uint64_t retold_ns; /* when it changed */
+    atomic_bool on;           /* this process has a log */
+    atomic_bool open;         /* it has not ended */
+    _Atomic uint32_t stamp;   /* numbers of stacks with another one do not hold */
+    uint32_t depth, frees;    /* frames kept of an allocation's stack, of a free's */
+    _Atomic uint64_t dropped; /* events of all threads */
 } mt_log_shared;
 
 extern mt_log_shared mt_log_state __attribute__((visibility("hidden")));
@@ -70,22 +81,20 @@ void mt_log_buffer_begin(mt_log_buffer *buffer, uint32_t tid);
 /* Drops what belongs to a former generation. */
 void mt_log_buffer_renew(mt_log_buffer *buffer);
 
-/* Writes it out, by its thread; it is empty afterwards in any case. */
+/* Writes it out, by its thread; it has no events afterwards in any case. */
 void mt_log_buffer_flush(mt_log_buffer *buffer);
 
 /* At the end: writes what is complete of a buffer that its thread may be adding to. */
 void mt_log_buffer_take(mt_log_buffer *buffer);
 
-/* Adds a definition; `bytes` of `text` (which may be NULL) come behind the words, and at least
- * one 0. */
-void mt_log_buffer_define(mt_log_buffer *buffer, mt_log_kind kind, uint32_t id,
-                          const uint64_t *words, uint32_t n, const char *text, uint32_t bytes);
+/* Adds a stack's definition, by its thread. */
+void mt_log_buffer_define(mt_log_buffer *buffer, uint32_t number, void *const *stack,
+                          uint32_t frames);
 
-/* Tells of files that were mapped or unmapped (seen.h) since this was last asked. */
-void mt_log_buffer_tell(mt_log_buffer *buffer);
-
-/* What was defined up to now has been lost, or belongs to a former generation. */
-void mt_log_buffer_forget(void);
+/* Writes a definition to `to` and returns how many words it has; `bytes` of `text` (which may
+ * be NULL) come behind the `n` words, and at least one 0. */
+uint32_t mt_log_define(uint64_t *to, mt_log_kind kind, uint32_t id, const uint64_t *words,
+                       uint32_t n, const char *text, uint32_t bytes);
 
 /* How many events there are in so many words. */
 uint32_t mt_log_buffer_count(const uint64_t *event, uint32_t words);

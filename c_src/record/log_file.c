@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shelter.h"
@@ -121,8 +122,10 @@ static int create_instead(void) {
             bool busy = known && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
             close_it(fd);
             if (!known || !S_ISREG(id.mode)) return errno = EINVAL, -1;
-            if (busy) append_pid();
-            if (busy) continue;
+            if (busy) {
+                append_pid();
+                continue;
+            }
         }
         if (fd < 0 && identify(AT_FDCWD, f.path, &id) && !S_ISREG(id.mode) && !S_ISLNK(id.mode))
             return errno = EINVAL, -1;
@@ -212,11 +215,22 @@ static void give_turn(void) {
     atomic_store_explicit(&f.changing, false, memory_order_release);
 }
 
+/* Where another thread is about to open the file or to empty it, its end: a moment, as a write
+ * may take one too; 10 ms at most. */
+static void settle(void) {
+    struct timespec moment = {0, 100000};
+    for (int i = 0; i < 100 && atomic_load_explicit(&f.changing, memory_order_acquire); i++)
+        nanosleep(&moment, NULL);
+}
+
 /* The program has closed our descriptor, and may have got another file by its number. */
 static bool find_again(void) {
     identity id;
     bool found = false;
-    if (!take_turn()) return false;
+    if (!take_turn()) {
+        settle();
+        return is_ours(atomic_load(&f.fd));
+    }
     int fd = open_path(O_NONBLOCK);
     if (fd >= 0 && identify(fd, "", &id) && is_same(&id)) {
         flock(fd, LOCK_EX | LOCK_NB);
@@ -264,7 +278,8 @@ static mt_log_written append(const mt_log_block *block) {
     uint64_t now = block->end_ns;
     if (atomic_load(&f.ended)) return MT_LOG_ENDED;
     if (now < atomic_load_explicit(&f.retry_ns, memory_order_relaxed)) return MT_LOG_LOST;
-    if (!is_ours(atomic_load(&f.fd)) && !atomic_load(&f.changing) && !find_again()) {
+    settle();
+    if (!is_ours(atomic_load(&f.fd)) && !find_again()) {
         atomic_store(&f.retry_ns, now + RETRY_NS);
         return MT_LOG_LOST;
     }
@@ -291,12 +306,14 @@ void mt_log_file_on_limit(mt_log_file_last *last) {
     f.last = last;
 }
 
+/* Whatever the limit, and however short ago a larger block could not be written: there may be
+ * room for this one. */
 void mt_log_file_end(mt_log_ending why) {
     mt_shelter shelter;
     mt_shelter_enter(&shelter);
-    const mt_log_block *block = f.last(atomic_load(&mt_log_file_present), why);
-    append(block);
-    atomic_store(&f.ended, true);
+    settle();
+    if (!atomic_exchange(&f.ended, true) && (is_ours(atomic_load(&f.fd)) || find_again()))
+        put(atomic_load(&f.fd), f.last(atomic_load(&mt_log_file_present), why));
     mt_shelter_leave(&shelter);
 }
 

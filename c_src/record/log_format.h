@@ -28,6 +28,17 @@
  *   | size            32 | stack         32 |     of ALLOC, REALLOC
  *   +--------------------+------------------+
  *
+ * The size is the lower half of its word, the stack's number the upper one. A free has a size
+ * of 0 there.
+ *
+ * Of a write that takes only a part of a block (a full disk) that part is taken back, unless
+ * another thread's block stands behind it already. Then the next block begins anywhere, not at
+ * a multiple of 8: a reader looks for the magic, and believes a block by its checksum.
+ *
+ * When a generation begins, what lies in the threads' buffers still belongs to the one before,
+ * and is gone with it. Where a file is emptied a block of a thread that was just writing may
+ * come before the one with DEF_START, if that thread is fast three times over.
+ *
  * An allocation's time is taken when it returns, a free's when it is called: of two events with
  * one address the earlier came first.
  *
@@ -50,13 +61,14 @@ typedef struct mt_log_block {
         bytes; /* of the block, header included; a multiple of 8, at most MT_LOG_BLOCK_MAX */
     uint32_t event_bytes; /* behind the header; then definitions up to the end */
     uint32_t generation;
-    uint32_t thread;   /* a number of our own for the thread, defined by DEF_THREAD; 0: none */
+    uint32_t thread;   /* a number of our own for the thread, defined by DEF_THREAD; 0: none,
+                          a block of definitions, whose sequence counts too */
     uint32_t sequence; /* of this thread's blocks in this generation, from 0: a gap is a loss */
     uint64_t begin_ticks; /* what the first event's delta counts from */
     uint64_t end_ticks;   /* when it was written: not before its last event */
     uint64_t end_ns;      /* the same moment on CLOCK_MONOTONIC */
     uint32_t checksum;
-    uint32_t dropped; /* events of this thread that could not be written, just before these */
+    uint32_t dropped; /* events of this thread that could not be written since its last block */
 } mt_log_block;
 
 /* The low four bits of an event. */
@@ -66,11 +78,14 @@ typedef enum mt_log_op {
     MT_LOG_ALLOC_LARGE = 2, /* + 0, stack; + size in 64 bits: for sizes of 2^32 and more */
     MT_LOG_FREE = 3,        /* + 0, stack (0: not taken) */
     /* realloc: the old chunk before the call (no further word), then one of these of the same
-     * thread; nothing else of that thread in between. */
+     * thread. Nothing else of that thread comes in between, but for what a signal handler or
+     * the allocator itself frees meanwhile; where none comes before the thread's next realloc
+     * the chunk was given away: freed, for all that is known. */
     MT_LOG_REALLOC_FROM = 4,
-    MT_LOG_REALLOC_TO = 5,       /* + size, stack: it is there now */
+    MT_LOG_REALLOC_TO = 5,       /* + size, stack: it is there now; address 0: it was freed */
     MT_LOG_REALLOC_TO_LARGE = 6, /* + 0, stack; + size */
-    MT_LOG_REALLOC_FAILED = 7,   /* the address is the old one's, which stays; + size, stack */
+    MT_LOG_REALLOC_FAILED = 7,   /* the address is the old one's, which stays; + size (that was
+                                    asked for, at most 2^32 - 1), stack */
     MT_LOG_TIME = 8 /* not an event: the 60 bits above are added to the clock, in units */
 } mt_log_op;
 

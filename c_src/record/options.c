@@ -127,7 +127,7 @@ static bool parse_bytes(const option *o, const char *text, uint64_t *value) {
 
 mt_log_options mt_options_read_log(mt_getenv *get, mt_complain *complain) {
     static const option limit = {"MTRACE_LOG_LIMIT",
-                                 "a number of bytes from 64K to 16384G; K, M or G may follow",
+                                 "a number of bytes from 256K to 16384G; K, M or G may follow",
                                  MT_LOG_LIMIT_MIN,
                                  MT_INTERVAL_MAX,
                                  0,

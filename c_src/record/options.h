@@ -20,7 +20,7 @@
  * of the event log (log.h), which are read where MTRACE_LOG is set:
  *
  *   MTRACE_LOG       the file; %p is the process's number, %c its name, %% a %
- *   MTRACE_LOG_LIMIT bytes that it may have, 64K at least; K, M or G behind the number (no
+ *   MTRACE_LOG_LIMIT bytes that it may have, 256K at least; K, M or G behind the number (no
  *                    limit)
  *   MTRACE_LOG_FULL  at the limit: over, it is emptied and begun anew, or stop (over)
  *   MTRACE_LOG_FREES frames kept of a free's stack, 0 to MT_DEPTH_MAX: 1 is the hook, 2 with
@@ -75,7 +75,7 @@ typedef struct mt_log_options {
     bool stops;       /* MTRACE_LOG_FULL=stop */
 } mt_log_options;
 
-enum { MT_LOG_FREES = 2, MT_LOG_LIMIT_MIN = 1 << 16 };
+enum { MT_LOG_FREES = 2, MT_LOG_LIMIT_MIN = 1 << 18 };
 
 /* MTRACE alone: cheap enough for every process that inherits the preload. Never complains. */
 uint64_t mt_options_mode(mt_getenv *get);

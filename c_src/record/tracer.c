@@ -273,7 +273,7 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
     mt_thread *block = mt_tls_mine.block;
     int error = errno;
     if (block && mt_log_on()) {
-        mt_log_allocated(block, p, size, hook, (mt_walk_from){pc, sp, fp});
+        mt_log_allocated_from(block, p, size, hook, pc, sp, fp);
     } else if (p && block) {
         void **stack;
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
@@ -308,7 +308,7 @@ static inline bool stray(const void *p) {
 bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
     if (mt_log_on()) {
-        mt_log_freed(p, NULL, (mt_walk_from){0});
+        mt_log_freed_from(p, NULL, 0, 0, 0);
         return false;
     }
     if (mt_levels_several(&tracer->chunks))
