@@ -180,6 +180,7 @@ defmodule Mtrace.MixProject do
         "docs/test-a-nif.md",
         "docs/read-the-numbers.md",
         "docs/releases-and-containers.md",
+        "docs/any-program.md",
         "docs/corpus.md",
         "docs/compare.md",
         "bench/RESULTS.md": [title: "What it costs"],

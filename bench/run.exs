@@ -16,9 +16,29 @@ defmodule Bench do
        {"LD_PRELOAD", @object},
        {"MTRACE", "1"},
        {"MTRACE_INTERVAL", "0"},
-       {"MTRACE_SLOTS", "524288"}
+       {"MTRACE_DEPTH", "16"},
+       {"MTRACE_SLOTS", "1048576"}
      ], []}
   end
+
+  # Every event into a file, as mtracectl run --log.
+  def log do
+    {"log",
+     [
+       {"LD_PRELOAD", @object},
+       {"MTRACE", "1"},
+       {"MTRACE_DEPTH", "16"},
+       {"MTRACE_LOG", Path.join(scratch(), "%c.%p.log")}
+     ], []}
+  end
+
+  defp scratch do
+    dir = Path.join(System.tmp_dir!(), "mtrace-bench")
+    File.mkdir_p!(dir)
+    dir
+  end
+
+  defp remove_logs, do: Enum.each(Path.wildcard(Path.join(scratch(), "*.log")), &File.rm/1)
 
   # As sampling, but switched on while the program runs; for the programs of bench/ alone, which
   # start no others.
@@ -32,8 +52,7 @@ defmodule Bench do
 
   # heaptrack is run without its interpreter, which works in another process.
   def others do
-    dir = Path.join(System.tmp_dir!(), "mtrace-bench")
-    File.mkdir_p!(dir)
+    dir = scratch()
 
     heaptrack =
       Enum.flat_map(["/usr/lib/heaptrack", "/usr/lib/*/heaptrack"], fn place ->
@@ -85,6 +104,7 @@ defmodule Bench do
     [first | rest] = if kind == :seconds, do: [Path.join(@build, "cpu") | traced], else: traced
     {output, status} = System.cmd(first, rest, stderr_to_stdout: true, cd: @build)
     if status != 0, do: raise("#{command} failed:\n#{output}")
+    remove_logs()
     output |> String.split() |> Enum.flat_map(&number/1) |> List.last()
   end
 
@@ -178,7 +198,7 @@ defmodule Bench do
   def round2(x), do: :erlang.float_to_binary(x / 1, decimals: 2)
 
   def table(rounds, only) do
-    ways = [plain(), sampling(), attached(), exact() | others()] ++ dhat()
+    ways = [plain(), sampling(), attached(), exact(), log() | others()] ++ dhat()
     names = tl(Enum.map(ways, &elem(&1, 0)))
 
     rows =
@@ -297,6 +317,33 @@ defmodule Bench do
       "#{round2(with)} ns (median #{round2(median)}) where callers are noted."
   end
 
+  # A log of some million events: how large, and how fast it is read.
+  def logs(rounds) do
+    {_, env, _} = log()
+    workload = Path.join(@build, "workloads")
+    {_, 0} = System.cmd(workload, ["live"], env: env, stderr_to_stdout: true)
+    [file] = Path.wildcard(Path.join(scratch(), "workloads.*.log"))
+    mtracectl = Path.join(@root, "priv/mtracectl")
+    read = fn option -> System.cmd(mtracectl, ["log", option, file], stderr_to_stdout: true) end
+
+    {summary, 0} = read.("--top=0")
+    [_, events] = Regex.run(~r/^(\d+) events/m, summary)
+    events = String.to_integer(events)
+
+    seconds =
+      for _ <- 1..rounds do
+        {us, {_, 0}} = :timer.tc(fn -> read.("--remaining") end)
+        us / 1_000_000
+      end
+
+    bytes = File.stat!(file).size
+    remove_logs()
+
+    "- The event log of \"10,000 live chunks\": #{events} events, #{round2(bytes / events)} bytes an event; " <>
+      "`mtracectl log --remaining` reads #{round2(events / Enum.min(seconds) / 1_000_000)} million " <>
+      "events a second."
+  end
+
   def machine do
     {kernel, 0} = System.cmd("uname", ["-r"])
     [kernel] = Regex.run(~r/^[0-9]+\.[0-9]+/, kernel)
@@ -326,7 +373,9 @@ defmodule Bench do
     without. The first column is the minimum without: for the programs of `bench/` nanoseconds per
     operation, for the others processor seconds in all.
     *Attached* is sampling that was switched on after the start (`Mtrace.attach/1`).
-    *Exact* records every chunk with its stack (`MTRACE_INTERVAL=0 MTRACE_SLOTS=524288`).
+    *Exact* records every chunk with its stack (`MTRACE_INTERVAL=0 MTRACE_DEPTH=16
+    MTRACE_SLOTS=1048576`, as `mtracectl run` has it); *log* writes every allocation and free into a
+    file (`MTRACE_LOG`). heaptrack, which is preloaded without its interpreter, writes to /dev/null.
 
     #{Enum.join(table(rounds, nil), "\n")}
 
@@ -339,7 +388,7 @@ defmodule Bench do
 
     #{Enum.join(starts(), "\n")}
 
-    #{Enum.join(inside() ++ [calls(rounds)], "\n")}
+    #{Enum.join(inside() ++ [calls(rounds), logs(rounds)], "\n")}
     """
 
     File.write!(Path.join(@root, "bench/RESULTS.md"), text)
