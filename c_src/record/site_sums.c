@@ -15,6 +15,12 @@ static inline mt_site_sums *sums_of(const mt_sites *sites, uint32_t row) {
     return &mt_sites_row(sites, row)->sums;
 }
 
+bool mt_sites_is_new(const mt_sites *sites, uint32_t row) {
+    const mt_site_sums *sums = sums_of(sites, row);
+    return (atomic_load_explicit(&sums->all, memory_order_relaxed) |
+            atomic_load_explicit(&sums->allocated, memory_order_relaxed)) == 0;
+}
+
 /* A sum of doubles in a word. Other threads may add at the same time: the loop ends for each
  * as soon as it is the one that succeeds. */
 static void add(_Atomic uint64_t *sum, double x) {

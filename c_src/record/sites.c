@@ -206,12 +206,6 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames) {
     return row >= 0 ? row : insert(sites, stack, frames, h);
 }
 
-bool mt_sites_is_new(const mt_sites *sites, uint32_t row) {
-    const mt_site_sums *sums = sums_of(sites, row);
-    return (atomic_load_explicit(&sums->all, memory_order_relaxed) |
-            atomic_load_explicit(&sums->allocated, memory_order_relaxed)) == 0;
-}
-
 /* By its innermost frames, some of which all stacks may have in common. */
 static inline uint32_t near_of(void *const *stack, uint32_t frames) {
     uint64_t h = frames;
