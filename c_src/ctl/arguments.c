@@ -122,6 +122,8 @@ static bool make_sense(const mt_arguments *a) {
         mt_say("with --log every event goes into the file and no table is kept: "
                "--error-exitcode and --orphans have nothing to go by; mtracectl log FILE "
                "tells both");
+    else if (a->orphans_s && a->interval)
+        mt_say("--orphans needs to know every chunk: without --sample and --interval");
     else if (!a->orphans_s != !a->csv)
         mt_say("--orphans SECONDS and --csv FILE go together: what is older is written there");
     else return true;

@@ -26,7 +26,6 @@ static const char *const functions[] = {
     "__libc_calloc",
     "__libc_realloc",
     "__libc_memalign",
-    "__GI___libc_",
     "_int_",
     "sysmalloc",
     "systrim",
@@ -60,6 +59,7 @@ static const char *const objects[] = {"/ld-linux",   "/ld-2.",      "/ld64.",   
                                       "libjemalloc", "libtcmalloc", "libmimalloc"};
 
 static bool is_function(const char *name, size_t n) {
+    if (n > 5 && memcmp(name, "__GI_", 5) == 0) name += 5, n -= 5; /* as libc calls its own */
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         size_t length = strlen(functions[i]);
         if (functions[i][length - 1] == '$') {

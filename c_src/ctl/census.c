@@ -8,17 +8,12 @@
 #include <time.h>
 
 #include "journal.h"
-#include "record/chunks.h"
-#include "record/context.h"
-#include "record/sites.h"
-#include "record/thread.h"
-#include "target.h"
-
-enum { FRAMES = MT_KEY_MAX };
+#include "record/options.h"
+#include "tables.h"
 
 /* A site that is being added up. */
 typedef struct {
-    uint64_t stack[FRAMES]; /* the native part */
+    uint64_t stack[MT_TABLES_FRAMES]; /* the native part */
     uint32_t frames, row;
     uint64_t key; /* of the row, by which one that has changed hands is recognised */
     double count, bytes, count_variance, bytes_variance;
@@ -27,7 +22,7 @@ typedef struct {
 
 typedef struct {
     mt_census census;
-    mt_sites sites;
+    mt_tables tables;
     uint32_t *index; /* a row's sum, plus 1 */
     sum *sum;
     uint32_t sums, room;
@@ -39,7 +34,7 @@ typedef struct {
 } builder;
 
 static uint64_t key_of(const builder *b, uint32_t row) {
-    return atomic_load_explicit(&b->sites.key[row], memory_order_relaxed) >> 32;
+    return atomic_load_explicit(&b->tables.sites.key[row], memory_order_relaxed) >> 32;
 }
 
 static sum *new_sum(builder *b, uint32_t row) {
@@ -55,17 +50,13 @@ static sum *new_sum(builder *b, uint32_t row) {
     b->index[row] = b->sums;
     s->row = row;
     s->key = key_of(b, row);
-    uintptr_t words[FRAMES];
-    uint32_t n = mt_sites_copy(&b->sites, row, words, FRAMES);
-    s->frames = n ? mt_context_native(words[n - 1]) : 0;
-    if (s->frames >= n) s->frames = n ? n - 1 : 0;
-    for (uint32_t i = 0; i < s->frames; i++) s->stack[i] = words[i];
+    s->frames = mt_tables_stack(&b->tables, row, s->stack);
     s->oldest_ns = UINT64_MAX;
     return s;
 }
 
 static sum *sum_of(builder *b, uint32_t row) {
-    if (row >= b->sites.rows) return NULL;
+    if (row >= b->tables.sites.rows) return NULL;
     sum *s = b->index[row] ? &b->sum[b->index[row] - 1] : NULL;
     return s && s->key == key_of(b, row) ? s : new_sum(b, row);
 }
@@ -91,7 +82,7 @@ static bool add_chunk(builder *b, const mt_chunks *table, int32_t cell) {
     if (chunk.born_ns < b->born_from || chunk.born_ns > b->born_to) return true;
     uint32_t known = b->sums;
     sum *s = sum_of(b, chunk.site);
-    if (!s) return chunk.site >= b->sites.rows;
+    if (!s) return chunk.site >= b->tables.sites.rows;
     if (!mt_chunks_unchanged(table, cell, tag)) {
         if (b->sums > known) { /* its stack may be another's */
             b->sums = known;
@@ -111,37 +102,20 @@ static bool add_chunk(builder *b, const mt_chunks *table, int32_t cell) {
     return true;
 }
 
-/* Cells that were never used are not looked at: that would make them take memory. */
-static bool add_table(builder *b, const mt_chunks *table) {
-    for (int32_t i = 0; (i = mt_chunks_next(table, i)) >= 0; i++)
-        if (!add_chunk(b, table, i)) return false;
-    b->census.slots += (uint64_t)mt_chunks_slots(table);
-    return true;
-}
-
-static bool add_chunks(builder *b, const mt_target *t) {
-    uint64_t bytes, sets, unused;
-    void *memory;
-    for (uint32_t i = 0;
-         (memory = mt_target_part(t, MT_REGION_CHUNKS, i, &bytes, &sets, &unused)); i++) {
-        mt_chunks table;
-        if (sets == 0 || sets > 1 << 27 || (sets & (sets - 1))) continue;
-        if (mt_chunks_bytes((uint32_t)sets) > bytes) continue;
-        mt_chunks_at(&table, memory, (uint32_t)sets);
-        if (!add_table(b, &table)) return false;
+static bool add_chunks(builder *b) {
+    for (uint32_t l = 0; l < b->tables.levels; l++) {
+        const mt_chunks *table = &b->tables.level[l];
+        for (int32_t i = 0; (i = mt_chunks_next(table, i)) >= 0; i++)
+            if (!add_chunk(b, table, i)) return false;
+        b->census.slots += (uint64_t)mt_chunks_slots(table);
     }
     return true;
 }
 
-static bool find_sites(builder *b, const mt_target *t) {
-    uint64_t bytes, rows, depth;
-    void *memory = mt_target_part(t, MT_REGION_SITES, 0, &bytes, &rows, &depth);
-    if (!memory || rows == 0 || rows > 1 << 27 || depth == 0 || depth > FRAMES) return true;
-    if (mt_sites_at(&b->sites, memory, (uint32_t)rows, (uint32_t)depth) != 0 ||
-        b->sites.bytes > bytes)
-        b->sites.rows = 0;
-    else b->census.evicted_sites = mt_sites_evicted(&b->sites);
-    b->index = calloc(rows, sizeof *b->index);
+static bool open_tables(builder *b, const mt_target *t) {
+    mt_tables_open(&b->tables, t);
+    b->index = calloc(b->tables.sites.rows + (size_t)1, sizeof *b->index);
+    if (b->tables.sites.rows) b->census.evicted_sites = mt_sites_evicted(&b->tables.sites);
     return b->index != NULL;
 }
 
@@ -156,7 +130,7 @@ static uint64_t whole(double x) {
 }
 
 static void join(builder *b, mt_census_site *to, const sum *s) {
-    mt_site_totals totals = mt_sites_totals(&b->sites, s->row);
+    mt_site_totals totals = mt_sites_totals(&b->tables.sites, s->row);
     to->count += whole(s->count);
     to->bytes += whole(s->bytes);
     to->count_variance += s->count_variance;
@@ -245,7 +219,8 @@ static void describe(builder *b, const mt_target *t) {
     c->now_ns = now(CLOCK_MONOTONIC);
     c->wall_ns = now(CLOCK_REALTIME);
     c->exact = h->fixed_interval == 0;
-    c->interval = atomic_load(&h->interval);
+    c->interval =
+        h->fixed_interval != MT_ADAPTIVE ? h->fixed_interval : atomic_load(&h->interval);
     c->ended = t->ended || t->final;
     if (t->ended && !t->final) return; /* an earlier picture would mislead */
     c->vss = t->last.vss;
@@ -266,7 +241,7 @@ mt_census *mt_target_census(mt_target *t, uint64_t older_than_ns) {
     b->holds = t->last.mappings ? calloc(t->last.mappings, sizeof *b->holds) : NULL;
     b->born_from = atomic_load(&t->header->reset_ns);
     b->born_to = now(CLOCK_MONOTONIC) - older_than_ns;
-    bool well = find_sites(b, t) && add_chunks(b, t) && join_sums(b);
+    bool well = open_tables(b, t) && add_chunks(b) && join_sums(b);
     describe(b, t);
     add_counters(&b->census, t);
     b->census.object = mt_journal_read(t, &b->census.objects, &b->texts);

@@ -60,8 +60,8 @@ static void frame_full(mt_out *to, uint64_t address, const mt_names_place *place
 }
 
 /* A function without a name is its object and place there, or its address. */
-static void frame_short(mt_out *to, uint64_t address, const mt_names_place *place,
-                        const mt_names_frame *f) {
+void mt_logged_frame_short(mt_out *to, uint64_t address, const mt_names_place *place,
+                           const mt_names_frame *f) {
     mt_out_str(to, "{\"f\":\"");
     if (f->function) mt_out_json(to, f->function);
     else if (place->object) {
@@ -85,7 +85,8 @@ void mt_logged_frames_json(const mt_logged *log, mt_out *to, uint32_t stack, uin
         uint32_t first = mt_view_is_hook(place, i) ? place->frames - 1 : 0;
         for (uint32_t f = first; f < place->frames; f++) {
             if (i || f > first) mt_out_str(to, ",");
-            (full ? frame_full : frame_short)(to, address[i], place, &place->frame[f]);
+            (full ? frame_full : mt_logged_frame_short)(to, address[i], place,
+                                                        &place->frame[f]);
         }
     }
     mt_out_str(to, "]");

@@ -13,6 +13,10 @@ void mt_logged_frames_text(mt_logged *log, uint32_t stack, uint64_t at, uint32_t
 void mt_logged_frames_json(const mt_logged *log, mt_out *to, uint32_t stack, uint64_t at,
                            uint32_t depth, bool full);
 
+/* One frame of these, with f, s, l; of any address that was named. */
+void mt_logged_frame_short(mt_out *to, uint64_t address, const mt_names_place *place,
+                           const mt_names_frame *frame);
+
 /* library::symbol of the callers, innermost first, ` < ` between; the hook itself is left out.
  * In names only, nothing that changes from run to run, if `comparable`. */
 void mt_logged_frames_callers(const mt_logged *log, mt_out *to, uint32_t stack, uint64_t at,

@@ -5,6 +5,9 @@
 #include "commands.h"
 #include "show.h"
 
+/* That of the package: mix.exs. */
+#define VERSION "0.1.0"
+
 typedef struct {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -31,6 +34,7 @@ static void usage(FILE *to) {
 int main(int argc, char **argv) {
     if (argc < 2) return usage(stderr), MT_EXIT_USAGE;
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return usage(stdout), 0;
+    if (strcmp(argv[1], "--version") == 0) return puts("mtracectl " VERSION), 0;
     for (const command *c = commands; c->name; c++)
         if (strcmp(c->name, argv[1]) == 0) return c->run(argc - 1, argv + 1);
     mt_say("there is no command %s; mtracectl --help lists them", argv[1]);

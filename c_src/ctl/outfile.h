@@ -20,8 +20,8 @@ char *mt_outfile_expand(const char *pattern, pid_t pid, const char *name);
  * can be written to. `none`: stdout or stderr. 0, or -1 after one sentence on stderr. */
 int mt_outfile_prepare(mt_outfile *outfile, const char *pattern, FILE *none);
 
-/* Whether files of this name can be made, or written to if they are there; NULL: none is wanted.
- * False after one sentence on stderr. */
+/* Whether files of this name can be made, or written to if they are there; NULL: none is
+ * wanted. False after one sentence on stderr. */
 bool mt_outfile_may(const char *pattern);
 
 /* Appends a report of this process, whole. 0, or -1 after one sentence on stderr. */

@@ -117,24 +117,6 @@ void mt_process_name(pid_t pid, char name[64]) {
     name[strcspn(name, "\n")] = '\0';
 }
 
-char *mt_process_command(pid_t pid) {
-    FILE *f = open_file(pid, "cmdline");
-    char *text = NULL, name[64];
-    size_t room = 0;
-    ssize_t n = f ? getdelim(&text, &room, EOF, f) : -1;
-    if (f) fclose(f);
-    while (n > 0 && text[n - 1] == '\0') n--;
-    for (ssize_t i = 0; i < n; i++)
-        if (text[i] == '\0') text[i] = ' ';
-    if (n > 0) {
-        text[n] = '\0';
-        return text;
-    }
-    free(text);
-    mt_process_name(pid, name);
-    return asprintf(&text, "[%s]", name) < 0 ? NULL : text;
-}
-
 int64_t mt_process_user(pid_t pid) {
     char path[64];
     struct stat s;

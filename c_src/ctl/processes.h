@@ -29,10 +29,6 @@ typedef struct mt_picture {
 bool mt_picture_take(mt_picture *picture, pid_t pid);
 void mt_picture_free(mt_picture *picture);
 
-/* Path and arguments with spaces between; its short name in brackets where it has none. Any
- * bytes but 0. The caller's own. */
-char *mt_process_command(pid_t pid);
-
 /* The kernel's short name, that of a process that has ended and was not waited for too; "" if
  * there is none. */
 void mt_process_name(pid_t pid, char name[64]);

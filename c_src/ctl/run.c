@@ -20,6 +20,7 @@
 #include "arguments.h"
 #include "commands.h"
 #include "deliver.h"
+#include "orphans.h"
 #include "program.h"
 #include "socket.h"
 #include "start.h"
@@ -30,8 +31,9 @@ typedef struct {
     mt_socket socket;
     mt_watch watch;
     mt_outfile outfile;
-    sigset_t before; /* the mask that the program gets */
-    int signals;     /* a signalfd */
+    mt_orphans *orphans; /* or NULL */
+    sigset_t before;     /* the mask that the program gets */
+    int signals;         /* a signalfd */
     pid_t child;
     char name[64]; /* what the kernel called it at its end */
     bool ended;
@@ -83,6 +85,8 @@ static void finish(run *r, mt_watched *w) {
     char how[300];
     serve(r, t);
     t->ended = true;
+    if (r->orphans) mt_orphans_look(r->orphans, t);
+    if (r->orphans) mt_orphans_ended(r->orphans, t->pid);
     if (was_replaced(r, t)) {
         mt_say("%s has executed another program in its place, %s, which is not followed; run "
                "that, or give --children",
@@ -133,6 +137,13 @@ static void serve_all(run *r) {
     }
 }
 
+static void look_for_orphans(run *r) {
+    if (mt_orphans_due_ms(r->orphans) != 0) return;
+    for (unsigned i = 0; i < r->watch.n; i++)
+        mt_orphans_look(r->orphans, &r->watch.list[i]->target);
+    mt_orphans_done(r->orphans);
+}
+
 /* Processes whose end nobody tells us of are looked after now and then. */
 static void wait_for_something(run *r) {
     unsigned n = 3;
@@ -141,10 +152,11 @@ static void wait_for_something(run *r) {
     fds[0] = (struct pollfd){r->signals, POLLIN, 0};
     fds[1] = (struct pollfd){r->socket.fd, POLLIN, 0};
     fds[2] = (struct pollfd){r->watch.bell[0], POLLIN, 0};
-    int patience = -1;
+    int patience = mt_orphans_due_ms(r->orphans);
     for (unsigned i = 0; i < r->watch.n; i++) {
         mt_watched *w = r->watch.list[i];
-        if (w->process < 0 || !w->listening) patience = 100;
+        if ((w->process < 0 || !w->listening) && (patience < 0 || patience > 100))
+            patience = 100;
         if (w->target.pid != r->child && w->process >= 0)
             fds[n++] = (struct pollfd){w->process, POLLIN, 0};
     }
@@ -157,6 +169,7 @@ static void follow(run *r) {
         wait_for_something(r);
         welcome(r);
         serve_all(r);
+        look_for_orphans(r);
         pass_on(r);
     }
     welcome(r);
@@ -171,7 +184,6 @@ static bool take_signals(run *r) {
     sigaddset(&set, SIGCHLD);
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaddset(&set, handled[i]);
     sigprocmask(SIG_BLOCK, &set, &r->before);
-    signal(SIGCHLD, SIG_DFL); /* where it is ignored nobody could be waited for */
     r->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (r->signals < 0) mt_say("no signalfd: %s", strerror(errno));
     return r->signals >= 0;
@@ -194,6 +206,7 @@ static int end(run *r) {
                "emptied before",
                r->arguments.rest[0]);
     int failed = mt_outfile_close(&r->outfile);
+    mt_orphans_close(r->orphans);
     mt_watch_close(&r->watch);
     mt_socket_close(&r->socket);
     if (WIFSIGNALED(r->status)) mt_end_by(WTERMSIG(r->status));
@@ -236,13 +249,20 @@ static void usage(void) {
          "let it stay in the foreground.");
 }
 
+static bool has_orphans(run *r) {
+    if (r->arguments.csv)
+        r->orphans = mt_orphans_open(r->arguments.csv, r->arguments.orphans_s);
+    return r->orphans || !r->arguments.csv;
+}
+
 static int run_it(run *r) {
     char *path = mt_program_find(r->arguments.rest[0]), *object = NULL;
     int status = MT_EXIT_FAILED;
     if (path && mt_program_check(path) && (object = mt_program_object()) && has_memfd() &&
         mt_show_check(&r->arguments.show) == 0 &&
         mt_outfile_prepare(&r->outfile, r->arguments.outfile, stderr) == 0 &&
-        mt_outfile_may(r->arguments.log) && mt_socket_listen(&r->socket) == 0 && mt_watch_open(&r->watch) == 0 && take_signals(r) &&
+        mt_outfile_may(r->arguments.log) && has_orphans(r) &&
+        mt_socket_listen(&r->socket) == 0 && mt_watch_open(&r->watch) == 0 && take_signals(r) &&
         (r->child = mt_start(&r->arguments, path, object, r->socket.name, &r->before)) > 0) {
         follow(r);
         status = end(r);

@@ -66,6 +66,8 @@ int mt_socket_take(const mt_socket *s, pid_t *pid) {
     for (;;) {
         int connection = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
         if (connection < 0 && errno == EINTR) continue;
+        if (connection < 0 && (errno == EMFILE || errno == ENFILE))
+            usleep(10000); /* it stays */
         if (connection < 0) return -1;
         int fd = from(connection, pid);
         close(connection);

@@ -35,6 +35,7 @@ static void set_environment(const mt_arguments *a, const char *object, const cha
     set("MTRACE", "1");
     set("MTRACE_CTL", socket);
     set("MTRACE_CHILDREN", a->children ? "1" : NULL);
+    set("MTRACE_ORPHANS", a->orphans_s ? "1" : NULL);
     set("MTRACE_LOG", a->log);
     set("MTRACE_LOG_LIMIT", a->log_limit);
     set("MTRACE_LOG_FULL", a->log_full);
@@ -44,6 +45,25 @@ static void set_environment(const mt_arguments *a, const char *object, const cha
     if (a->interval == MT_ADAPTIVE) unsetenv("MTRACE_INTERVAL");
     else set_number("MTRACE_INTERVAL", a->interval);
     free(preload);
+}
+
+/* Where SIGCHLD is ignored nobody could be waited for; the program finds it as it was. */
+static struct sigaction before;
+
+static void let_children_be_waited_for(void) {
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigemptyset(&usual.sa_mask);
+    sigaction(SIGCHLD, &usual, &before);
+}
+
+/* For us alone: each process that is watched takes two descriptors, and a report that nobody
+ * reads is no reason to lose the program's status. */
+static void prepare_to_watch(void) {
+    struct rlimit limit;
+    signal(SIGPIPE, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* What went wrong goes through a pipe that a successful exec closes. */
@@ -58,6 +78,7 @@ pid_t mt_start(const mt_arguments *a, const char *path, const char *object, cons
                const sigset_t *mask) {
     int pipe[2], error = 0;
     pid_t child = -1;
+    let_children_be_waited_for();
     if (pipe2(pipe, O_CLOEXEC) == 0) child = fork();
     if (child < 0) {
         mt_say("%s cannot be started: %s", path, strerror(errno));
@@ -65,9 +86,11 @@ pid_t mt_start(const mt_arguments *a, const char *path, const char *object, cons
     }
     if (child == 0) {
         set_environment(a, object, socket);
+        sigaction(SIGCHLD, &before, NULL);
         sigprocmask(SIG_SETMASK, mask, NULL);
         become(path, a->rest, pipe[1]);
     }
+    prepare_to_watch();
     close(pipe[1]);
     ssize_t n;
     while ((n = read(pipe[0], &error, sizeof error)) < 0 && errno == EINTR)

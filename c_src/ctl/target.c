@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,8 +45,8 @@ bool mt_target_open(mt_target *t, int fd, pid_t pid) {
         mt_target_close(t);
         return false;
     }
-    t->command = mt_process_command(pid);
-    mt_process_name(pid, t->name);
+    t->command = strndup(t->header->command, sizeof t->header->command);
+    snprintf(t->name, sizeof t->name, "%.*s", (int)sizeof t->header->name, t->header->name);
     return true;
 }
 

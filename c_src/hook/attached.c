@@ -10,6 +10,7 @@
 
 #include "attach.h"
 #include "preload.h"
+#include "record/control.h"
 #include "record/region.h"
 #include "record/seen.h"
 
@@ -47,9 +48,15 @@ static int move_up(int fd) {
     return high;
 }
 
+/* Attached before: with the tables of then, and the other options of now. */
 static int share(void) {
     mt_options options = mt_options_read(given_value, NULL);
-    if (mt_region_shared()) return 0;
+    if (mt_region_shared()) {
+        mt_tracer_configure(options.interval, (uint32_t)options.budget_ppm,
+                            (uint32_t)options.depth, (uint32_t)options.erlang_depth);
+        mt_region_shared()->fixed_interval = options.interval;
+        return 0;
+    }
     int fd = mt_region_share(options.slots);
     if (fd < 0) return -1;
     move_up(fd);

@@ -62,6 +62,20 @@ void mt_observed_hang_up(void) {
     errno = saved;
 }
 
+/* musl, which has no such function, gives constructors no arguments either. */
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
+/* An argument that is neither an option nor a variable; -S has the command in itself. */
+bool mt_observed_passes_by(int argc, char **argv, mt_getenv *get) {
+    if (!gnu_get_libc_version || !get("MTRACE_CTL") || argc < 2 || !argv[0]) return false;
+    const char *slash = strrchr(argv[0], '/');
+    if (strcmp(slash ? slash + 1 : argv[0], "env") != 0) return false;
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], "-S", 2) == 0 || (argv[i][0] != '-' && !strchr(argv[i], '=')))
+            return true;
+    return false;
+}
+
 mt_observed mt_observed_meet(mt_options *options, mt_getenv *get) {
     const char *name = get("MTRACE_CTL");
     int saved = errno;

@@ -8,6 +8,9 @@
  *   exit          the same, and up to 2 s of waiting, so that the kernel's figures of this
  *                 process can be read; nothing where the watcher has gone
  *
+ * env(1) with a command is passed by: it executes that in its place, and scripts name it where
+ * they mean their interpreter.
+ *
  * The name is believed only if a process of the same user listens there. In the child of a fork
  * nothing of this is done; a signal that would have ended it without us ends it.
  */
@@ -24,6 +27,9 @@ typedef enum mt_observed {
     MT_OBSERVED_ALONE = 2,    /* nobody listens any more, or a stranger */
     MT_OBSERVED_NO_MEMORY = 3 /* the tables could not be shared */
 } mt_observed;
+
+/* Whether this process is env, about to execute a command. */
+bool mt_observed_passes_by(int argc, char **argv, mt_getenv *get);
 
 /* Before the tables are mapped: connects, and shares what is taken of the region from now on.
  * Changes options->slots to what there is room for. `get`: as in options.h. */

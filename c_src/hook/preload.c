@@ -24,6 +24,7 @@
 #include "record/control.h"
 #include "record/log.h"
 #include "record/seen.h"
+#include "record/strays.h"
 #include "record/tracer.h"
 #include "vm.h"
 
@@ -170,6 +171,7 @@ static mt_preload start_preloaded(void) {
                                                    : MT_PRELOAD_NO_MEMORY;
     if (result == MT_PRELOAD_TRACING && met == MT_OBSERVED_MEETING) {
         mt_seen_start();
+        if (options.orphans) mt_strays_start();
         mt_observed_begin(&options);
     }
     mt_observed_hang_up();
@@ -187,10 +189,11 @@ uint64_t mt_preload_mode(void) {
 /* Everything behind us is looked up in every process: done later, inside a hook, that would
  * take the loader's lock and the program's dlerror. A BEAM that dlopens us as a NIF runs this
  * too: then malloc is not ours and no entry names us, and nothing happens. */
-static mt_preload decide(void) {
+static mt_preload decide(int argc, char **argv) {
     bool beam = enif_alloc != NULL;
     uint64_t mode = mt_preload_mode();
     if (!beam && mode != MT_MODE_ON) return MT_PRELOAD_NO;
+    if (mt_observed_passes_by(argc, argv, environment_get)) return MT_PRELOAD_NO;
     bool first = mt_malloc_is_ours();
     bool listed = mt_environment_count(environ, entry_is_ours) > 0;
     if (!first && !listed)
@@ -202,9 +205,11 @@ static mt_preload decide(void) {
     return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start_preloaded();
 }
 
-__attribute__((constructor)) static void begin(void) {
+/* The program's arguments are glibc's gift to constructors: elsewhere they are not to be read.
+ */
+__attribute__((constructor)) static void begin(int argc, char **argv) {
     mt_next_start();
-    mt_preload decided = decide();
+    mt_preload decided = decide(argc, argv);
     if (decided != MT_PRELOAD_TRACING) mt_malloc_pass();
     else if (mt_tracer_state.options.beam) mt_vm_start(false);
     atomic_store(&state, decided);

@@ -31,6 +31,7 @@ static const option table[] = {
     {"MTRACE_BUDGET", "a percentage from 0.01 to 100", 100, 1000000, MT_BUDGET_PPM, 4,
      FIELD(budget_ppm)},
     {"MTRACE_SIGNALS", "0, 1 or 2", 0, 2, MT_SIGNALS_NONE, 0, FIELD(signals)},
+    {"MTRACE_ORPHANS", "0 or 1", 0, 1, 0, 0, FIELD(orphans)},
 };
 
 /* A plain decimal number within the bounds, nothing else: no sign, no space, no unit. What

@@ -14,6 +14,7 @@
  *   MTRACE_SIGNALS   for mtracectl: SIGUSR1, SIGUSR2 and SIGQUIT ask for a report or a reset. 0:
  *                    not at all, 1 where nothing else is done about them, 2 also where they are
  *                    ignored (0)
+ *   MTRACE_ORPHANS   for mtracectl: 1 keeps frees of chunks that nobody knows (0)
  *
  * of the event log (log.h), which are read where MTRACE_LOG is set:
  *
@@ -54,6 +55,7 @@ typedef struct mt_options {
     uint64_t interval;     /* MTRACE_INTERVAL, or MT_ADAPTIVE */
     uint64_t budget_ppm;   /* MTRACE_BUDGET in millionths */
     uint64_t signals;      /* MTRACE_SIGNALS: MT_SIGNALS_* */
+    uint64_t orphans;      /* MTRACE_ORPHANS: 0 or 1 */
 } mt_options;
 
 enum { MT_MODE_OFF = 0, MT_MODE_ON = 1, MT_MODE_UNSET = 2 };

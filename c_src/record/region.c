@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -143,6 +144,16 @@ static void name_it(char *name, uint32_t pid) {
     *at = '\0';
 }
 
+static void tell_command(mt_region_header *h) {
+    prctl(PR_GET_NAME, h->name);
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, h->command, sizeof h->command - 1) : 0;
+    if (fd >= 0) close(fd);
+    while (n > 0 && h->command[n - 1] == '\0') n--;
+    for (ssize_t i = 0; i < n; i++)
+        if (h->command[i] == '\0') h->command[i] = ' ';
+}
+
 int mt_region_share(uint64_t slots) {
 #ifdef SYS_memfd_create
     char name[32];
@@ -158,6 +169,7 @@ int mt_region_share(uint64_t slots) {
     h->magic = MT_REGION_MAGIC;
     h->version = MT_REGION_VERSION;
     h->pid = pid;
+    tell_command(h);
     h->start_ns = nanoseconds(CLOCK_MONOTONIC);
     h->start_wall_ns = nanoseconds(CLOCK_REALTIME);
     atomic_store(&h->used, MT_REGION_HEADER);

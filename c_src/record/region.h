@@ -45,7 +45,8 @@ void mt_region_return(void *memory, size_t bytes);
 enum {
     MT_REGION_VERSION = 1,
     MT_REGION_HEADER = 1 << 16, /* bytes; the first part begins there */
-    MT_REGION_PARTS = 1280      /* listed at most */
+    MT_REGION_COMMAND = 4096,
+    MT_REGION_PARTS = 1280 /* listed at most */
 };
 
 typedef struct mt_region_entry {
@@ -90,6 +91,10 @@ typedef struct mt_region_header {
     /* Written by who watches; `answered` is a futex: 1 when the process may end. `observer` is
      * its number, 0: nobody. */
     _Atomic uint32_t answered, observer;
+
+    /* The kernel's name of it, and its path and arguments with spaces between, cut; any bytes.
+     * From the start: another program may be executed in its place. */
+    char name[16], command[MT_REGION_COMMAND];
 
     mt_region_entry entry[MT_REGION_PARTS];
 } mt_region_header;

@@ -6,7 +6,9 @@
 #include <time.h>
 
 #include "real.h"
+#include "region.h"
 #include "seen.h"
+#include "strays.h"
 #include "thin.h"
 #include "unwind.h"
 
@@ -237,6 +239,12 @@ bool mt_tracer_aligns(void) {
 
 static void charge(mt_credit *credit, uint64_t begin_ns) {
     uint64_t now = mt_tracer_now();
+    mt_region_header *shared = mt_region_shared();
+    if (shared)
+        atomic_store_explicit(
+            &shared->interval,
+            atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed),
+            memory_order_relaxed);
     if (mt_sampler_charge(&tracer->sampler, credit, begin_ns, now) &&
         mt_levels_taken(&tracer->chunks) < mt_levels_slots(&tracer->chunks) / 4)
         mt_sampler_halve(&tracer->sampler, now);
@@ -288,6 +296,13 @@ static inline bool forget_whole(uint64_t address) {
     return true;
 }
 
+/* Nobody knows of it. */
+static inline bool stray(const void *p) {
+    const mt_thread *block = mt_tls_mine.block;
+    mt_strays_note(p, block ? (uint32_t)block->tid : 0);
+    return false;
+}
+
 bool mt_tracer_forget(void *p) {
     mt_chunk chunk;
     if (mt_log_on()) {
@@ -295,10 +310,11 @@ bool mt_tracer_forget(void *p) {
         return false;
     }
     __builtin_prefetch((char *)p - sizeof(size_t)); /* where most allocators look next */
-    if (mt_levels_several(&tracer->chunks)) return p && forget_whole((uintptr_t)p);
+    if (mt_levels_several(&tracer->chunks))
+        return (p && forget_whole((uintptr_t)p)) || stray(p);
     int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
     if (cell >= 0) end(cell, &chunk);
-    return cell >= 0;
+    return cell >= 0 || stray(p);
 }
 
 void mt_tracer_hold(void *p, mt_held *held) {
@@ -308,6 +324,7 @@ void mt_tracer_hold(void *p, mt_held *held) {
         p = NULL;
     }
     held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
+    if (held->cell < 0) stray(p);
 }
 
 void mt_tracer_release(const mt_held *held) {

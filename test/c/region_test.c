@@ -1,0 +1,155 @@
+/* The memory that tables lie in, private and shared. Sharing is once a process: each such test
+ * runs in a child. */
+#include "unit.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "record/chunks.h"
+#include "record/region.h"
+#include "record/sites.h"
+
+static int in_child(void (*f)(void)) {
+    int status;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        f();
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    return status;
+}
+
+/* In a child a failed assertion is an exit. */
+#define CHECK(condition)                                                                       \
+    do {                                                                                       \
+        if (!(condition)) {                                                                    \
+            printf("   %s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                  \
+            fflush(stdout);                                                                    \
+            _exit(1);                                                                          \
+        }                                                                                      \
+    } while (0)
+
+static void private_memory_is_zeroed_and_given_back(void **state) {
+    (void)state;
+    assert_null(mt_region_shared());
+    char *p = mt_region_take(MT_REGION_CHUNKS, 100000, 1, 2);
+    assert_non_null(p);
+    for (int i = 0; i < 100000; i++) assert_int_equal(p[i], 0);
+    mt_region_return(p, 100000);
+}
+
+static mt_region_header *map_again(int fd) {
+    struct stat s;
+    CHECK(fstat(fd, &s) == 0);
+    void *p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(p != MAP_FAILED);
+    return p;
+}
+
+static void share_and_list(void) {
+    int fd = mt_region_share(4096);
+    CHECK(fd >= 0);
+    CHECK(mt_region_share(4096) == -1); /* once */
+    char name[64] = "", path[64], expected[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(expected, sizeof expected, "/memfd:mtrace.%d (deleted)", (int)getpid());
+    CHECK(readlink(path, name, sizeof name - 1) > 0 && strcmp(name, expected) == 0);
+    char *a = mt_region_take(MT_REGION_CHUNKS, 1000, 7, 8);
+    char *b = mt_region_take(MT_REGION_SITES, 200000, 9, 10);
+    CHECK(a && b && (uintptr_t)a % 64 == 0 && (b >= a + 1000 || a >= b + 200000));
+    strcpy(a, "seen from outside");
+    const mt_region_header *h = map_again(fd);
+    CHECK(h->magic == MT_REGION_MAGIC && h->version == MT_REGION_VERSION);
+    CHECK(h->pid == (uint32_t)getpid() && h->start_ns > 0 && h->command[0]);
+    CHECK(h->slots == 4096 && h->parts == 2);
+    CHECK(h->entry[0].kind == MT_REGION_CHUNKS && h->entry[0].a == 7 && h->entry[0].b == 8);
+    CHECK(h->entry[1].kind == MT_REGION_SITES && h->entry[1].bytes == 200000);
+    CHECK(strcmp((const char *)h + h->entry[0].offset, "seen from outside") == 0);
+    mt_region_return(a, 1000);
+    CHECK(h->entry[0].kind == 0 && h->entry[1].kind == MT_REGION_SITES);
+}
+
+static void what_is_taken_is_listed_and_seen_from_outside(void **state) {
+    (void)state;
+    assert_int_equal(in_child(share_and_list), 0);
+}
+
+static void share_little(void) {
+    struct rlimit limit = {256 << 20, 256 << 20};
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    int fd = mt_region_share(1 << 20);
+    CHECK(fd >= 0);
+    mt_region_header *h = mt_region_shared();
+    CHECK(h->slots < 1 << 20 && h->slots_asked == 1 << 20 && h->bytes <= 32 << 20);
+    mt_chunks table;
+    mt_sites sites;
+    CHECK(mt_chunks_init(&table, (uint32_t)h->slots) == 0);
+    CHECK(mt_sites_init(&sites, (uint32_t)h->slots, 16) == 0);
+}
+
+static void where_less_may_be_mapped_there_are_fewer_slots(void **state) {
+    (void)state;
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    skip(); /* they have mapped terabytes */
+#endif
+    assert_int_equal(in_child(share_little), 0);
+}
+
+static void share_with_small_files(void) {
+    struct rlimit limit = {4096, RLIM_INFINITY}, after;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(mt_region_share(4096) >= 0);
+    CHECK(getrlimit(RLIMIT_FSIZE, &after) == 0 && after.rlim_cur == 4096);
+    mt_region_shared()->command[100] = 'x'; /* no signal */
+}
+
+static void the_largest_size_of_files_is_raised_for_a_moment(void **state) {
+    (void)state;
+    assert_int_equal(in_child(share_with_small_files), 0);
+}
+
+static void share_without_files(void) {
+    struct rlimit limit = {4096, 4096};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(mt_region_share(4096) == -1);
+    CHECK(mt_region_shared() == NULL);
+    CHECK(mt_region_take(MT_REGION_CHUNKS, 1000, 0, 0) != NULL);
+}
+
+static void where_nothing_can_be_shared_memory_stays_private(void **state) {
+    (void)state;
+    assert_int_equal(in_child(share_without_files), 0);
+}
+
+static void use_up(void) {
+    CHECK(mt_region_share(1024) >= 0);
+    const mt_region_header *h = mt_region_shared();
+    int n = 0;
+    while (mt_region_take(MT_REGION_SEEN, 1 << 20, 0, 0)) n++;
+    CHECK(n > 0 && h->used <= h->bytes);
+    char *thread = mt_region_take(MT_REGION_THREADS, 1 << 20, 0, 0);
+    CHECK(thread && (thread < (const char *)h || thread >= (const char *)h + h->bytes));
+}
+
+static void where_it_is_used_up_threads_get_memory_all_the_same(void **state) {
+    (void)state;
+    assert_int_equal(in_child(use_up), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(private_memory_is_zeroed_and_given_back),
+        cmocka_unit_test(what_is_taken_is_listed_and_seen_from_outside),
+        cmocka_unit_test(where_less_may_be_mapped_there_are_fewer_slots),
+        cmocka_unit_test(the_largest_size_of_files_is_raised_for_a_moment),
+        cmocka_unit_test(where_nothing_can_be_shared_memory_stays_private),
+        cmocka_unit_test(where_it_is_used_up_threads_get_memory_all_the_same),
+    };
+    return cmocka_run_group_tests_name("region", tests, NULL, NULL);
+}

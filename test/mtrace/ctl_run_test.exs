@@ -1,0 +1,388 @@
+defmodule Mtrace.CtlRunTest do
+  # mtracectl run and report, from outside.
+  use ExUnit.Case, async: true
+  @moduletag :plain
+
+  import Mtrace.Test.Control
+  alias Mtrace.Test.Program
+
+  @moduletag :tmp_dir
+
+  defp left, do: Program.path("ctl_left")
+
+  # A program that starts others, by the shell's own means.
+  defp shell(options \\ [], script, env \\ []) do
+    run(["run"] ++ options ++ ["--", "sh", "-c", script], env: env)
+  end
+
+  describe "at the end" do
+    test "what was not freed is reported by stack, every chunk, with names and totals" do
+      {"", report, 0} = trace("ctl_left", [])
+      assert report =~ "=== backtrace #1 === [count/peak: 10/10] [size/peak: 1.000 KB/1.000 KB]"
+      assert report =~ ~r/\] leak \+0x\w+ \(ctl_left\) .*ctl_left\.c:\d+\n/
+      assert report =~ ~r/\] main \+0x/
+      assert report =~ "coverage                   : exact; 10 recorded, 0 ignored"
+      assert report =~ ~r{VSS/RSS/shared\)   : \d.* / \d.* / \d}
+    end
+
+    test "nothing is printed where everything was freed" do
+      assert {"", "", 0} = trace("ctl_left", ["clean"])
+      assert {"", "", 0} = trace(["--error-exitcode", "9"], "ctl_left", ["clean"])
+    end
+
+    test "the program's exit status is ours" do
+      assert {_, _, 7} = trace("ctl_left", ["exit", "7"])
+      assert {_, _, 9} = trace(["--error-exitcode", "9"], "ctl_left", [])
+    end
+
+    # From outside: sh says 128 + the number of what was ended by it.
+    test "the signal that ended it ends us, and the report says so" do
+      for number <- [6, 9, 11] do
+        script = ~s("$0" run "$1" signal #{number} 2>&1; echo "status $?")
+        {out, 0} = System.cmd("sh", ["-c", script, path(), left()], stderr_to_stdout: true)
+        assert out =~ "status #{128 + number}\n"
+        assert out =~ "[count/peak: 10/10]"
+        assert out =~ ~r/ctl_left\.c:\d+/
+        assert out =~ "was ended by signal #{number} ("
+      end
+    end
+
+    test "after _exit the tables are read all the same" do
+      {_, report, 5} = trace("ctl_left", ["_exit", "5"])
+      assert report =~ "[count/peak: 10/10]"
+      assert report =~ "ended by _exit"
+    end
+
+    test "a sample and other depths and slots are what they say" do
+      {_, report, 0} = trace(["--sample"], "ctl_left", [])
+      assert report =~ "coverage                   : estimated"
+      {_, report, 0} = trace(["--depth", "2", "--slots", "16"], "ctl_left", [])
+      assert report =~ ~r/^ 1 \[0x/m
+      refute report =~ ~r/^ 2 \[0x/m
+    end
+  end
+
+  describe "the program" do
+    test "has its own standard input and output, folder and arguments" do
+      script =
+        ~s|cd /; echo "in it" \| "$0" run --outfile /dev/null sh -c 'cat; pwd; echo "$1"' x "a  b"|
+
+      assert {"in it\n/\na  b\n", 0} = System.cmd("sh", ["-c", script, path()])
+    end
+
+    test "has no descriptor of ours, and what it starts has neither our object nor variables" do
+      {plain, 0} = System.cmd("sh", ["-c", "ls /proc/self/fd; env; true"])
+      {traced, _, 0} = shell(["--outfile", "/dev/null"], "ls /proc/self/fd; env; true")
+
+      variables =
+        &(&1 |> String.split("\n") |> Enum.reject(fn line -> line =~ ~r/^(_|ERRORS)=/ end))
+
+      assert Enum.sort(variables.(traced)) == Enum.sort(variables.(plain))
+    end
+
+    test "keeps an LD_PRELOAD that is there", %{tmp_dir: folder} do
+      other = Path.join(folder, "other.so")
+      File.write!(Path.join(folder, "other.c"), "int other;\n")
+      {_, 0} = System.cmd("cc", ["-shared", "-fPIC", "-o", other, Path.join(folder, "other.c")])
+
+      {out, _, 0} =
+        shell(["--outfile", "/dev/null"], "echo $LD_PRELOAD", [{"LD_PRELOAD", other}])
+
+      assert out == other <> "\n"
+    end
+
+    test "may be found on the PATH, by a script's interpreter, or through env" do
+      assert {_, report, 0} = run(["run", "sort", "/dev/null"])
+      refute report =~ "not traced"
+      file = Path.join(System.tmp_dir!(), "script-#{System.unique_integer([:positive])}")
+      File.write!(file, "#!/bin/sh\nexit 3\n")
+      File.chmod!(file, 0o755)
+      assert {_, report, 3} = run(["run", file])
+      refute report =~ "not traced"
+      File.rm!(file)
+      assert {_, report, 0} = run(["run", "env", "A=1", left()])
+      assert report =~ "[count/peak: 10/10]"
+    end
+
+    test "that executes another in its place is said not to be followed" do
+      {_, report, 0} = shell(~s(exec "#{left()}"))
+      assert report =~ "sh has executed another program in its place, ctl_left"
+      refute report =~ "backtrace"
+    end
+
+    test "goes on, and ends well, when mtracectl is killed", %{tmp_dir: folder} do
+      file = Path.join(folder, "held")
+      script = ~s("$0" run --outfile /dev/null "$1" held "$2" & echo "by $!"; wait)
+
+      port =
+        Port.open({:spawn_executable, "/bin/sh"}, [
+          :binary,
+          :exit_status,
+          args: [
+            "-c",
+            ~s(exec 3<&0; ) <> String.replace(script, "& echo", "<&3 & echo"),
+            path(),
+            left(),
+            file
+          ]
+        ])
+
+      out = await(port, "", ~r/by \d+\n(.*\n)*\d+\n|^\d+\n(.*\n)*by \d+\n/m)
+      [_, mtracectl] = Regex.run(~r/by (\d+)/, out)
+      {_, 0} = System.cmd("kill", ["-KILL", mtracectl])
+      Port.command(port, "x")
+      assert eventually(fn -> File.read(file) == {:ok, "went on"} end)
+    end
+  end
+
+  defp eventually(condition, tries \\ 1000) do
+    cond do
+      condition.() -> true
+      tries == 0 -> false
+      true -> Process.sleep(10) && eventually(condition, tries - 1)
+    end
+  end
+
+  describe "--children" do
+    test "each program that is started reports at its end" do
+      {_, report, 0} =
+        shell(["--children"], ~s("#{left()}"; "#{left()}" exit 0; "#{left()}" clean; true))
+
+      assert length(Regex.scan(~r/end of process \d+ \(\S*ctl_left\)/, report)) == 1
+      assert report =~ ~r/end of process \d+ \(\S*ctl_left exit 0\)/
+      refute report =~ "ctl_left clean"
+    end
+
+    test "one that is executed in the same process is followed" do
+      {_, report, 0} = shell(["--children"], ~s(exec "#{left()}"))
+      assert report =~ "[count/peak: 10/10]"
+    end
+
+    test "%p and %c make a file for each, for its owner alone", %{tmp_dir: folder} do
+      pattern = Path.join(folder, "%c.%p.%%")
+
+      {_, "", 0} =
+        shell(["--children", "--outfile", pattern], ~s("#{left()}"; "#{left()}"; true))
+
+      files = Path.wildcard(Path.join(folder, "ctl_left.*.%"))
+      assert length(files) == 2
+      for file <- files, do: assert(Bitwise.band(File.stat!(file).mode, 0o777) == 0o600)
+    end
+  end
+
+  describe "while it runs" do
+    test "SIGUSR1 and SIGUSR2 ask for a report, by size and by count" do
+      {port, pid} = start(path(), ["run", left(), "wait"])
+      System.cmd("kill", ["-USR1", "#{pid}"])
+      assert await(port, "", ~r/==\n\z/) =~ ~r/after .* by process #{pid} .*, by size/
+      System.cmd("kill", ["-USR2", "#{pid}"])
+      assert await(port, "", ~r/calls .*\n/) =~ ~r/, by count/
+      assert {report, 0} = finish(port)
+      assert report =~ "at the end of process #{pid}"
+    end
+
+    test "what is sent to mtracectl is passed on" do
+      {port, _} = start(path(), ["run", left(), "wait"])
+      {:os_pid, mtracectl} = Port.info(port, :os_pid)
+      System.cmd("kill", ["-TERM", "#{mtracectl}"])
+      assert {report, 143} = ending(port, "")
+      assert report =~ "was ended by signal 15"
+    end
+
+    test "SIGQUIT: what was there before does not count" do
+      {_, report, 0} = trace("ctl_left", ["reset"])
+      assert report =~ "=== backtrace #1 === [count/peak: 1/1] [size/peak: 30 bytes/30 bytes]"
+      refute report =~ "#2"
+    end
+
+    test "the program's own handler comes first" do
+      assert {"own handler\n", report, 0} = trace("ctl_left", ["own"])
+      refute report =~ "by process"
+    end
+
+    test "the child of a fork is ended by a signal as without us" do
+      assert {_, _, 10} = trace("ctl_left", ["fork", "10"])
+      assert {_, _, 3} = trace("ctl_left", ["fork", "3"])
+    end
+
+    test "--no-signals leaves them alone; --signals takes ignored ones, too" do
+      assert {_, report, _} = trace(["--no-signals"], "ctl_left", ["signal", "10"])
+      assert report =~ "was ended by signal 10"
+      ignoring = ~s(trap "" USR1; exec "$0" run $1 "$2" signal 10 2>&1)
+      sh = fn option -> System.cmd("sh", ["-c", ignoring, path(), option, left()]) end
+      {report, 0} = sh.("--no-lines")
+      refute report =~ "by process"
+      {report, 0} = sh.("--signals")
+      assert report =~ "by process"
+    end
+
+    test "report PID tells what it holds, while it sleeps or is stopped" do
+      {port, pid} = start(path(), ["run", "--outfile", "/dev/null", left(), "wait"])
+      System.cmd("kill", ["-STOP", "#{pid}"])
+      {report, "", 0} = run(["report", "#{pid}"])
+      assert report =~ "[count/peak: 10/10]"
+      {collapsed, "", 0} = run(["report", "--flame-graph", "#{pid}"])
+      assert collapsed =~ ~r/main.*;leak.* \d+\n/
+      System.cmd("kill", ["-CONT", "#{pid}"])
+      assert {_, 0} = finish(port)
+    end
+  end
+
+  describe "bad input is one sentence and a status that is not 0:" do
+    test "programs that are not there, or no programs", %{tmp_dir: folder} do
+      file = Path.join(folder, "file")
+      File.write!(file, "#!/nowhere/interpreter\n")
+
+      for {program, why} <- [
+            {"surely-not-there", "in the folders of PATH"},
+            {"/surely/not/there", "it is not there"},
+            {folder, "it is a folder"},
+            {"/etc/passwd", "it is not executable"}
+          ] do
+        assert {"", sentence, 1} = run(["run", program])
+        assert sentence =~ why
+        assert length(String.split(sentence, "\n", trim: true)) == 1
+      end
+
+      File.chmod!(file, 0o755)
+      assert {"", sentence, 1} = run(["run", file])
+
+      assert sentence =~
+               "is a script for /nowhere/interpreter: /nowhere/interpreter cannot be run"
+
+      File.write!(file, <<127, "ELF", 0, 0>>)
+      assert {"", sentence, 1} = run(["run", file])
+      assert sentence =~ "its header is cut off"
+    end
+
+    test "programs that we cannot be preloaded into", %{tmp_dir: folder} do
+      source = Path.join(folder, "one.c")
+      program = Path.join(folder, "one")
+      File.write!(source, "int main(void) { return 0; }\n")
+      {_, 0} = System.cmd("cc", ["-static", "-o", program, source])
+      assert {"", sentence, 1} = run(["run", program])
+      assert sentence =~ "it is statically linked"
+      {_, 0} = System.cmd("cc", ["-o", program, source])
+      elf = File.read!(program)
+      <<begin::binary-size(4), _class, rest::binary>> = elf
+      File.write!(program, [begin, 1, rest])
+      assert {"", sentence, 1} = run(["run", program])
+      assert sentence =~ "it is a 32-bit program"
+      <<begin::binary-size(18), _machine::16, rest::binary>> = elf
+      File.write!(program, [begin, <<2::little-16>>, rest])
+      assert {"", sentence, 1} = run(["run", program])
+      assert sentence =~ "it is for another machine"
+      loader = :binary.replace(elf, "/ld-linux", "/ld-musl-")
+      File.write!(program, loader)
+      assert {"", sentence, 1} = run(["run", program])
+      assert sentence =~ "its C library is musl"
+    end
+
+    test "options and arguments" do
+      for args <- [
+            ["run"],
+            ["run", "--"],
+            ["run", "--bogus", "true"],
+            ["run", "--dept", "5", "true"],
+            ["run", "--depth", "1", "true"],
+            ["run", "--depth"],
+            ["run", "--slots=1e3", "true"],
+            ["run", "--children=yes", "true"],
+            ["run", "--outfile", "", "true"],
+            ["run", "--csv", "x", "true"],
+            ["run", "--log-full", "over", "true"],
+            ["run", "--log", "x", "--log-limit", "many", "true"],
+            ["report"],
+            ["report", "x"],
+            ["report", "0"],
+            ["report", "1", "2"],
+            ["attach", "--outfile", "x", "1"],
+            ["nonsense"]
+          ] do
+        assert {"", sentence, 2} = run(args)
+        assert length(String.split(sentence, "\n", trim: true)) == 1, inspect({args, sentence})
+      end
+    end
+
+    test "outfiles that cannot be written, before the program is started" do
+      for file <- ["/surely/not/there", "/surely/not/%p", "/"] do
+        assert {"", sentence, 1} = run(["run", "--outfile", file, "echo", "started"])
+        assert sentence =~ file
+        assert {"", _, 1} = run(["run", "--log", file, "echo", "started"])
+      end
+    end
+
+    test "processes that are gone, or not traced" do
+      {port, pid} = start(left(), ["wait"])
+      assert {"", sentence, 1} = run(["report", "#{pid}"])
+      assert sentence =~ "#{pid} is not traced: start it with mtracectl run"
+      assert {"", sentence, 1} = run(["detach", "#{pid}"])
+      assert sentence =~ "is not traced"
+      finish(port)
+      assert {"", sentence, 1} = run(["report", "#{pid}"])
+      assert sentence =~ ~r/there is no process|has ended/
+    end
+
+    test "names with escape sequences reach no terminal" do
+      {_, sentence, 1} = run(["run", "/no\e[31mwhere"])
+      refute sentence =~ "\e"
+    end
+  end
+
+  describe "--orphans" do
+    # 1 s is the smallest; the program waits until a row for its chunks has come.
+    test "what is older is written once, with its stack, and that it went, too", %{
+      tmp_dir: folder
+    } do
+      csv = Path.join(folder, "orphans.csv")
+      options = ["--orphans", "1", "--csv", csv, "--outfile", "/dev/null"]
+      {port, pid} = start(path(), ["run"] ++ options ++ [left(), "freed"])
+      rows = fn -> csv |> File.read!() |> String.split("\n", trim: true) end
+      assert eventually(fn -> length(rows.()) == 10 end)
+
+      assert Enum.all?(
+               rows.(),
+               &(&1 =~ ~r/^"malloc";#{pid};\d+;100;\d{13};".*""f"":""leak"".*"$/)
+             )
+
+      assert {_, 0} = finish(port)
+      {freed, old} = Enum.split_with(rows.(), &String.starts_with?(&1, ~s("free")))
+
+      addresses = fn rows ->
+        rows |> Enum.map(&Enum.at(String.split(&1, ";"), 2)) |> Enum.sort()
+      end
+
+      assert length(old) == 10
+      assert addresses.(freed) == addresses.(old)
+      assert Bitwise.band(File.stat!(csv).mode, 0o777) == 0o600
+    end
+
+    test "needs every chunk, and a file that can be written" do
+      assert {"", _, 2} = run(["run", "--sample", "--orphans", "1", "--csv", "x", "true"])
+
+      assert {"", sentence, 1} =
+               run(["run", "--orphans", "1", "--csv", "/surely/not", "echo", "x"])
+
+      assert sentence =~ "/surely/not cannot be written"
+    end
+  end
+
+  test "its version is that of the package" do
+    assert {"mtracectl " <> version, "", 0} = run(["--version"])
+    assert String.trim(version) == to_string(Application.spec(:mtrace, :vsn))
+  end
+
+  test "the help fits into 80 columns" do
+    for command <- [
+          ["--help"],
+          ["run", "--help"],
+          ["report", "--help"],
+          ["attach", "-h"],
+          ["detach", "-h"]
+        ] do
+      {help, "", 0} = run(command)
+      assert help =~ "usage:"
+      for line <- String.split(help, "\n"), do: assert(String.length(line) <= 80, line)
+    end
+  end
+end
