@@ -39,7 +39,10 @@ static bool stop_quietly(mt_gdb *g, pid_t pid) {
                    (int)pid);
             return false;
         }
-        if (!answered || !mt_gdb_ask(g, LOOK_SECONDS, "detach\n")) break;
+        if (!answered || !mt_gdb_ask(g, LOOK_SECONDS, "detach\n")) {
+            mt_say("gdb has ended, or does not answer; nothing was done in %d", (int)pid);
+            return false;
+        }
         usleep(PAUSE_US);
     }
     mt_say("no moment was found at which %d could be changed (%s); nothing was done, try again",
