@@ -12,9 +12,8 @@
  *   MTRACE_SLOTS     chunks that the table can hold, 16 to 16777216 (4096); rounded up to a
  *                    power of two; with MTRACE_INTERVAL=0 and 16384 or more, none of 3/4 as
  *                    many is ignored
- *   MTRACE_SIGNALS   for mtracectl: SIGUSR1, SIGUSR2 and SIGQUIT ask for a report or a reset. 0:
- *                    not at all, 1 where nothing else is done about them, 2 also where they are
- *                    ignored (0)
+ *   MTRACE_SIGNALS   for mtracectl: SIGUSR1, SIGUSR2 and SIGQUIT ask for a report or a reset.
+ * 0: not at all, 1 where nothing else is done about them, 2 also where they are ignored (0)
  *   MTRACE_ORPHANS   for mtracectl: 1 keeps frees of chunks that nobody knows (0)
  *
  * of the event log (log.h), which are read where MTRACE_LOG is set:

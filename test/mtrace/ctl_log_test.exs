@@ -402,8 +402,13 @@ defmodule Mtrace.CtlLogTest do
 
     output = log!(["--timeline", path])
     [graph, _] = String.split(output, "The peak")
-    assert Enum.all?(String.split(graph, "
-"), &(String.length(&1) <= 80))
+
+    assert Enum.all?(
+             String.split(graph, "
+"),
+             &(String.length(&1) <= 80)
+           )
+
     assert output =~ "The peak: 100.000 KB in 100 blocks, after 100.001 ms"
     assert output =~ "made another: 20 of 120 (16.7 %)\n\n#1: 20 blocks\n"
 

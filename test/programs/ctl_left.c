@@ -1,6 +1,7 @@
 /* What mtracectl is tried on: leaves 10 chunks of 100 bytes, by `leak`, and ends as it is told:
  *
- *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | freed | held FILE]
+ *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | freed | held
+ * FILE]
  */
 #include <fcntl.h>
 #include <signal.h>
