@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "beam.h"
 #include "erlang_stack.h"
 #include "nif_calls.h"
 #include "nif_loaded.h"

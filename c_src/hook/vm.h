@@ -7,6 +7,9 @@
  * the program's dlsym (mt_redirect_dlsym), which makes them see, is among what is added here.
  * Each part that does not find the VM as it knows it stays off, and says so in one sentence.
  *
+ * Where the object is built without Erlang's headers, no_vm stands in its place, and never
+ * starts.
+ *
  * One thread at a time, not for hooks of the malloc family.
  */
 #ifndef MT_HOOK_VM_H
@@ -14,7 +17,8 @@
 
 #include <stdbool.h>
 
-#include "beam.h"
+/* ErlNifEnv, without its header: what starts the hooks is also built where there is none. */
+struct enif_environment_t;
 
 /* 0; -1 outside of a BEAM, or without room: nothing is redirected then. `scheduling_now`: not
  * from the constructor, see nif_calls.h. Again: the same. */
@@ -24,7 +28,7 @@ int mt_vm_start(bool scheduling_now);
 void mt_vm_stop(void);
 
 /* From load and upgrade of Mtrace.Native, in any mode. */
-void mt_vm_load(ErlNifEnv *env);
+void mt_vm_load(struct enif_environment_t *env);
 
 /* From a NIF of ours: finds out anew what a load of Mtrace.Native made uncertain. */
 void mt_vm_look(void);
