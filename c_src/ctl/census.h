@@ -37,7 +37,7 @@ typedef struct mt_census {
     uint32_t sites, objects;
     mt_census_site *site; /* with something live */
     mt_census_object *object;
-    /* Coverage. */
+    /* Coverage; recorded: live chunks that are known. */
     uint64_t recorded, ignored, thinned, interval, slots, evicted_sites;
     uint64_t allocations, frees; /* calls since the start */
     uint64_t count, bytes;       /* live, sums of the sites */

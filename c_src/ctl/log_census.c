@@ -66,7 +66,7 @@ int mt_logged_census(mt_logged *log) {
                         .wall_ns = mt_logged_file_wall(&log->file, &log->stacks, a.end),
                         .exact = true,
                         .ended = true,
-                        .recorded = a.allocated,
+                        .recorded = a.live.count,
                         .allocations = a.allocated,
                         .frees = a.freed};
     add_sites(log, &a, &census);

@@ -59,6 +59,11 @@ void mt_logged_list(mt_logged *log, const mt_logged_account *a, const mt_logged_
     uint32_t n, top = log->options->show.top;
     uint32_t *order = mt_logged_order(log, left, a->site, &n);
     mt_logged_left all = {0}, shown = {0};
+    if (n == 0) {
+        mt_out_str(log->out, "none\n");
+        free(order);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         const mt_logged_left *l = &left[order[i]];
         all.count += l->count;

@@ -54,9 +54,8 @@ static int as_rows(mt_logged *log) {
 
 static void allocations(mt_logged *log, const mt_logged_account *a) {
     mt_logged_left *left = mt_logged_what_is_left(log, a, log->options->orphan_ns);
-    mt_out_str(log->out, "Allocated more than ");
-    mt_out_age(log->out, log->options->orphan_ns);
-    mt_out_str(log->out, " before the end, and not freed:\n");
+    mt_out_print(log->out, "Allocated more than %g s before the end, and not freed:\n",
+                 (double)log->options->orphan_ns / 1e9);
     mt_logged_list(log, a, left);
     free(left);
 }

@@ -31,10 +31,18 @@ static void points(mt_logged *log, const mt_logged_account *a) {
     }
 }
 
+/* Of the whole log; the columns have three digits after the point. */
+static const char *unit_of(uint64_t ns, double *in_ns) {
+    *in_ns = ns < 1000000 ? 1e3 : ns < 1000000000 ? 1e6 : 1e9;
+    return ns < 1000000 ? "us" : ns < 1000000000 ? "ms" : "s ";
+}
+
 /* A line a share of the time: what was live at its end as #, the most within it as a dash. */
 static void graph(mt_logged *log, const mt_logged_account *a) {
     mt_out_str(log->out,
                "Live bytes: # at the end of each line's time, - at most within it\n\n");
+    double in_ns;
+    const char *unit = unit_of(since_begin(log, a, a->end), &in_ns);
     for (uint32_t i = 0; i < a->slices; i++) {
         const mt_logged_slice *s = &a->slice[i];
         char bar[BAR + 1];
@@ -47,7 +55,7 @@ static void graph(mt_logged *log, const mt_logged_account *a) {
         memset(bar + live, '-', (size_t)(most - live));
         bar[most] = 0;
         uint64_t ns = since_begin(log, a, a->begin + (i + 1) * a->width);
-        mt_out_print(log->out, "%11.3f s ", (double)ns / 1e9);
+        mt_out_print(log->out, "%10.3f %s ", (double)ns / in_ns, unit);
         mt_out size;
         mt_out_open(&size, -1);
         mt_out_size(&size, s->live_bytes);
@@ -75,10 +83,11 @@ static void temporary(mt_logged *log, const mt_logged_account *a) {
     for (uint32_t i = 0; i < log->stacks.count; i++) made[i].count = a->site[i].temporary;
     mt_out_print(log->out,
                  "\nTemporary allocations, freed before their thread made another: %llu of "
-                 "%llu (%.1f %%)\n\n",
+                 "%llu (%.1f %%)\n%s",
                  (unsigned long long)a->temporary, (unsigned long long)a->allocated,
-                 a->allocated ? 100.0 * (double)a->temporary / (double)a->allocated : 0.0);
-    mt_logged_list(log, a, made);
+                 a->allocated ? 100.0 * (double)a->temporary / (double)a->allocated : 0.0,
+                 a->temporary ? "\n" : "");
+    if (a->temporary) mt_logged_list(log, a, made);
     free(made);
 }
 

@@ -91,7 +91,11 @@ int mt_outfile_prepare(mt_outfile *o, const char *pattern, FILE *none) {
 }
 
 int mt_outfile_write(mt_outfile *o, pid_t pid, const char *name, const char *text, size_t n) {
-    if (!o->pattern) return fwrite(text, 1, n, o->none) == n && !fflush(o->none) ? 0 : -1;
+    if (!o->pattern) {
+        if (fwrite(text, 1, n, o->none) == n && fflush(o->none) == 0) return 0;
+        mt_say("the report cannot be written: %s", strerror(errno));
+        return -1;
+    }
     FILE *to = o->one;
     char *path = mt_outfile_expand(o->pattern, pid, name);
     if (!to && path) to = open_one(path, O_APPEND);

@@ -132,7 +132,7 @@ static void coverage(const mt_census *c, FILE *out) {
     figure("coverage", out);
     if (c->exact) fputs("exact", out);
     else fprintf(out, "estimated, one drawn every %s", mt_size_text(c->interval).text);
-    fprintf(out, "; %" PRIu64 " recorded, %" PRIu64 " ignored", c->recorded, c->ignored);
+    fprintf(out, "; %" PRIu64 " chunks known, %" PRIu64 " ignored", c->recorded, c->ignored);
     if (!c->exact) fprintf(out, ", %" PRIu64 " thinned", c->thinned);
     fputc('\n', out);
     if (c->exact && c->ignored)
@@ -141,8 +141,8 @@ static void coverage(const mt_census *c, FILE *out) {
                        " slots: these figures are too low\n",
                 c->ignored, c->slots);
     figure("calls", out);
-    fprintf(out, "%" PRIu64 " to allocate or resize, %" PRIu64 " to free\n", c->allocations,
-            c->frees);
+    fprintf(out, "%" PRIu64 " of malloc, realloc and the like, %" PRIu64 " of free\n",
+            c->allocations, c->frees);
 }
 
 static void known(const char *what, uint64_t bytes, FILE *out) {

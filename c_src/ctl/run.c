@@ -40,6 +40,7 @@ typedef struct {
     int status;  /* of waitpid */
     bool traced; /* it has come to us once */
     bool left;   /* some report was of something */
+    bool failed; /* some could not be written */
 } run;
 
 /* Passed on; and SIGCHLD, which tells of the end. */
@@ -97,7 +98,9 @@ static void finish(run *r, mt_watched *w) {
             say_how(r, t, how, sizeof how);
             d.ending = how;
         }
-        if (mt_deliver(t, &d) == MT_SHOWN_LEFT) r->left = true;
+        mt_shown shown = mt_deliver(t, &d);
+        if (shown == MT_SHOWN_LEFT) r->left = true;
+        if (shown == MT_SHOWN_FAILED) r->failed = true;
     }
     mt_watch_drop(&r->watch, w);
 }
@@ -212,7 +215,7 @@ static int end(run *r) {
     if (WIFSIGNALED(r->status)) mt_end_by(WTERMSIG(r->status));
     if (r->left && code) return code;
     int status = WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
-    return status == 0 && failed ? MT_EXIT_FAILED : status;
+    return status == 0 && (failed || r->failed) ? MT_EXIT_FAILED : status;
 }
 
 static void usage(void) {

@@ -58,7 +58,7 @@ static int read_file(source *from) {
 }
 
 static int check_header(source *from, mt_saved_header *header) {
-    static const char foreign[] = "is no saved census: mtracectl run --save FILE writes one";
+    static const char foreign[] = "was not written by mtracectl run --save FILE";
     uint64_t magic = 0;
     memcpy(&magic, from->data, from->n < sizeof magic ? from->n : sizeof magic);
     if (magic == __builtin_bswap64(MT_SAVED_MAGIC))

@@ -82,13 +82,13 @@ mt_shown mt_show_census(const mt_census *census, const mt_show *show, FILE *out)
     return show_any(census, NULL, show, out);
 }
 
-static int usage(FILE *to, int status) {
+static int usage(void) {
     fputs("usage: mtracectl show [OPTIONS] FILE\n\n"
           "Shows what run --save FILE or report --save FILE kept, with the names that its\n"
           "addresses had then; with --libraries with those that are found there.\n\n",
-          to);
-    fputs(mt_show_help, to);
-    return status;
+          stdout);
+    fputs(mt_show_help, stdout);
+    return 0;
 }
 
 int mt_command_show(int argc, char **argv) {
@@ -103,7 +103,7 @@ int mt_command_show(int argc, char **argv) {
             continue;
         }
         if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0))
-            return usage(stdout, 0);
+            return usage();
         if (options && strcmp(argv[i], "--") == 0) {
             options = false;
             continue;
@@ -115,7 +115,10 @@ int mt_command_show(int argc, char **argv) {
         }
         path = argv[i];
     }
-    if (!path) return usage(stderr, MT_EXIT_USAGE);
+    if (!path) {
+        mt_say("which file? mtracectl show [OPTIONS] FILE");
+        return MT_EXIT_USAGE;
+    }
     mt_saved *saved = mt_saved_read(path);
     if (!saved) return MT_EXIT_FAILED;
     /* With folders the addresses are named anew, from the files there. */

@@ -52,8 +52,8 @@ static void a_report_is_what_users_of_heaptrace_know(void **state) {
         "[mtracectl] allocator (virtual)        : 2.121 MB\n"
         "[mtracectl] allocator (resident)       : 414.288 KB\n"
         "[mtracectl] process (VSS/RSS/shared)   : 134.201 MB / 40.960 KB / 0 bytes\n"
-        "[mtracectl] coverage                   : exact; 7 recorded, 0 ignored\n"
-        "[mtracectl] calls                      : 100 to allocate or resize, 93 to free\n" RULE,
+        "[mtracectl] coverage                   : exact; 7 chunks known, 0 ignored\n"
+        "[mtracectl] calls                      : 100 of malloc, realloc and the like, 93 of free\n" RULE,
         c->stack[1][0], c->stack[1][1], c->stack[1][2], c->stack[0][0], c->stack[0][1],
         c->stack[0][2]);
     assert_string_equal(got, expected);
@@ -170,8 +170,9 @@ static void estimates_show_their_errors(void **state) {
     char *got = fixture_shown(&c->census, &show, MT_SHOWN_LEFT);
     assert_non_null(strstr(got, "[count/peak: 40 ± 5/80] [size/peak: 50.000 KB ± 2.000 KB/"));
     assert_non_null(strstr(got, ": 50.000 KB ± 2.000 KB in 40 ± 5 chunks\n"));
-    assert_non_null(strstr(got, "estimated, one drawn every 4.096 KB; 7 recorded, 0 ignored, "
-                                "3 thinned\n"));
+    assert_non_null(strstr(got,
+                           "estimated, one drawn every 4.096 KB; 7 chunks known, 0 ignored, "
+                           "3 thinned\n"));
     free(got);
     free(c);
 }

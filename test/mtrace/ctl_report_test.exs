@@ -57,7 +57,7 @@ defmodule Mtrace.CtlReportTest do
     assert text =~ "] 27.000 KB in 46 chunks not freed at the end of process "
     assert text =~ ~r"^\[mtracectl\] traced stacks +: 3$"m
     assert text =~ ~r"^\[mtracectl\] traced size +: 27\.000 KB in 46 chunks$"m
-    assert text =~ ~r"^\[mtracectl\] coverage +: exact; 46 recorded, 0 ignored$"m
+    assert text =~ ~r"^\[mtracectl\] coverage +: exact; 46 chunks known, 0 ignored$"m
     assert text =~ ~r"^\[mtracectl\] allocator \(virtual\) +: [0-9.]+ [KM]B$"m
 
     assert text =~
@@ -203,7 +203,7 @@ defmodule Mtrace.CtlReportTest do
           {["--leaks-only", "soon"], "--leaks-only soon is no age: write 500ms, 10s, 5m or 2h"},
           {["--ignore", Path.join(folder, "absent")],
            "cannot be read: No such file or directory"},
-          {["--diff", foreign], "is no saved census"},
+          {["--diff", foreign], "was not written by"},
           {["--diff", folder], "is no plain file"},
           {["--pprof", Path.join(folder, "no/profile")], "cannot be written: No such file"},
           {["--save", ""], "--save wants a value"}
@@ -216,7 +216,7 @@ defmodule Mtrace.CtlReportTest do
     end
 
     assert {text, 1} = ctl(["show", foreign])
-    assert text =~ "foreign is no saved census: mtracectl run --save FILE writes one"
+    assert text =~ "foreign was not written by mtracectl run --save FILE"
     assert {_, 2} = ctl(["show"])
     assert {text, 2} = ctl(["show", "--colour", foreign])
     assert text =~ "there is no option --colour"

@@ -21,7 +21,7 @@ defmodule Mtrace.CtlRunTest do
       assert report =~ "=== backtrace #1 === [count/peak: 10/10] [size/peak: 1.000 KB/1.000 KB]"
       assert report =~ ~r/\] leak \+0x\w+ \(ctl_left\) .*ctl_left\.c:\d+\n/
       assert report =~ ~r/\] main \+0x/
-      assert report =~ "coverage                   : exact; 10 recorded, 0 ignored"
+      assert report =~ "coverage                   : exact; 10 chunks known, 0 ignored"
       assert report =~ ~r{VSS/RSS/shared\)   : \d.* / \d.* / \d}
     end
 
