@@ -141,6 +141,7 @@ static void make_mine(mt_thread *block) {
     block->credit.random ^= mix((uintptr_t)block);
     block->known.lo = block->known.hi = 0;
     block->known.steps[0] = block->known.steps[1] = 0;
+    block->known.ended[0] = block->known.ended[1] = 0;
     tell(block, true);
     mt_tls_mine.block = block; /* first: pthread_setspecific may call calloc */
     if (!atomic_load_explicit(&have_key, memory_order_relaxed)) return;

@@ -309,12 +309,13 @@ static __attribute__((noinline)) uint32_t walk_on(mt_walk_from at, mt_walk_stack
     return n;
 }
 
-/* Goes as far as the last walk did the same: frames. Writes nothing but the stack. */
+/* Goes as far as the last walk did the same: frames; 0 where that began elsewhere. Writes
+ * nothing but the stack. */
 static inline uint32_t repeat(mt_walk_from *at, const mt_walk_stack *known, uint32_t last,
                               void **stack, uint32_t max) {
     const mt_walk_step *s = known->walk[last], *end = s + known->steps[last];
     uint32_t n = 1;
-    if (s->sp != at->sp || s->pc != at->pc) return n;
+    if (s->sp != at->sp || s->pc != at->pc) return 0;
     for (; s < end && n < max && again(s, at, known); s++) stack[n++] = (void *)at->pc;
     return n;
 }
@@ -328,5 +329,5 @@ uint32_t mt_walk_up(uintptr_t pc, uintptr_t sp, uintptr_t fp, mt_walk_stack *kno
     enter(known, at.sp);
     uint32_t last = known->last & 1, n = repeat(&at, known, last, stack, max);
     if (n == known->steps[last] + 1 && (n == max || known->ended[last])) return n;
-    return walk_on(at, known, stack, n, max);
+    return walk_on(at, known, stack, n ? n : 1, max);
 }

@@ -45,6 +45,23 @@ static void blocks_of_ended_threads_are_used_again(void **state) {
     assert_int_equal(mt_thread_bytes(), bytes);
 }
 
+static void *leave_a_walk(void *expected) {
+    mt_thread *block = mt_thread_adopt();
+    assert_non_null(block);
+    assert_int_equal(block->known.steps[0] | block->known.steps[1], 0);
+    assert_int_equal(block->known.ended[0] | block->known.ended[1], 0);
+    block->known.steps[0] = block->known.steps[1] = 3;
+    block->known.ended[0] = block->known.ended[1] = 1;
+    return expected;
+}
+
+/* Only the number of its frames was forgotten, not that it had come to its end: the stacks of a
+ * thread that got the block of another were one frame deep. */
+static void the_last_walk_of_the_thread_before_is_forgotten(void **state) {
+    (void)state;
+    run_threads(64, 1, leave_a_walk, NULL);
+}
+
 /* In the last round TSan has taken its leave of the thread, and newer ones crash in what
  * follows. */
 #ifdef __SANITIZE_THREAD__
@@ -137,6 +154,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_exact_over_many_threads),
         cmocka_unit_test(blocks_of_ended_threads_are_used_again),
+        cmocka_unit_test(the_last_walk_of_the_thread_before_is_forgotten),
         cmocka_unit_test(what_destructors_do_in_any_round_is_counted),
         cmocka_unit_test(a_first_allocation_in_a_destructor_leaves_no_block_behind),
         cmocka_unit_test(adopting_a_block_keeps_errno),

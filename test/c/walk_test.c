@@ -353,6 +353,16 @@ static void a_damaged_memory_of_the_last_walk_is_not_followed(void **state) {
     assert_memory_equal(stack, right, expected_frames * sizeof *stack);
 }
 
+/* A last walk of one frame, the outermost, was taken for the same as one that began elsewhere:
+ * it had as many frames, so that nothing was walked. */
+static void a_last_walk_of_one_frame_does_not_end_another(void **state) {
+    (void)state;
+    known.steps[0] = known.steps[1] = 0;
+    known.ended[0] = known.ended[1] = 1;
+    assert_true(compare());
+    assert_true(frames > 1);
+}
+
 static void wrong_registers_end_the_walk(void **state) {
     (void)state;
     uint64_t seed = unit_seed();
@@ -426,6 +436,7 @@ int main(void) {
         cmocka_unit_test(a_signal_frame_without_information_is_walked),
         cmocka_unit_test(fibers_are_walked_and_their_stacks_may_go),
         cmocka_unit_test(a_damaged_memory_of_the_last_walk_is_not_followed),
+        cmocka_unit_test(a_last_walk_of_one_frame_does_not_end_another),
         cmocka_unit_test(wrong_registers_end_the_walk),
         cmocka_unit_test(code_without_information_ends_the_walk),
     };
