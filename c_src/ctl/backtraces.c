@@ -55,8 +55,8 @@ static const char *const functions[] = {
     "operator delete",
 };
 
-static const char *const objects[] = {"/ld-linux",   "/ld-2.",      "/ld64.",     "/ld.so",
-                                      "libjemalloc", "libtcmalloc", "libmimalloc"};
+static const char *const loaders[] = {"/ld-linux", "/ld-2.", "/ld64.", "/ld.so", NULL};
+static const char *const allocators[] = {"libjemalloc", "libtcmalloc", "libmimalloc", NULL};
 
 static bool is_function(const char *name, size_t n) {
     if (n > 5 && memcmp(name, "__GI_", 5) == 0) name += 5, n -= 5; /* as libc calls its own */
@@ -71,10 +71,16 @@ static bool is_function(const char *name, size_t n) {
     return false;
 }
 
-static bool is_object(const char *line, size_t n) {
-    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
-        if (memmem(line, n, objects[i], strlen(objects[i]))) return true;
+static bool is_one_of(const char *const *objects, const char *file, size_t n) {
+    for (; *objects; objects++)
+        if (memmem(file, n, *objects, strlen(*objects))) return true;
     return false;
+}
+
+/* An allocator's own thread sleeps most of the time, in a wait for a condition, for which it
+ * has given its lock back. While they serve somebody allocators wait for none. */
+static bool is_wait(const char *name, size_t n) {
+    return memmem(name, n, "pthread_cond_", 13) && memmem(name, n, "wait", 4);
 }
 
 /* The name of the function: behind " in ", or behind the number. */
@@ -90,7 +96,7 @@ static const char *name_in(const char *line, size_t n, size_t *length) {
 }
 
 bool mt_backtraces_quiet(const char *text, char *where, size_t room) {
-    bool any = false;
+    bool any = false, sleeps = false; /* up to the frame before */
     snprintf(where, room, "no stack could be read");
     for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         size_t n = strcspn(line, "\n"), length;
@@ -98,10 +104,13 @@ bool mt_backtraces_quiet(const char *text, char *where, size_t room) {
         any = true;
         const char *name = name_in(line, n, &length);
         const char *from = memmem(name, n - (size_t)(name - line), " from ", 6);
-        const char *file = from ? from : memmem(line, n, " at ", 4);
-        if (!is_function(name, length) &&
-            !(file && from && is_object(file, n - (size_t)(file - line))))
+        size_t rest = from ? n - (size_t)(from - line) : 0;
+        bool allocator = from && is_one_of(allocators, from, rest);
+        sleeps = (sleeps && allocator) || is_wait(name, length);
+        if (!is_function(name, length) && !(allocator && !sleeps) &&
+            !(from && is_one_of(loaders, from, rest)))
             continue;
+        if (from && length == 2 && name[0] == '?') name = from + 6, length = rest - 6;
         snprintf(where, room, "%.*s", (int)(length < 200 ? length : 200), name);
         return false;
     }

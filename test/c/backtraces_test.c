@@ -52,6 +52,25 @@ static void a_thread_in_the_allocator_the_loader_or_a_fork_is(void **state) {
     }
 }
 
+#define WAITS                                                                                  \
+    "#1  0x7f in __pthread_cond_wait_common (cond=0x7) at ./nptl/pthread_cond_wait.c:503\n"    \
+    "#2  ___pthread_cond_wait (cond=0x7, mutex=0x8) at ./nptl/pthread_cond_wait.c:618\n"
+#define JEMALLOC "#3  0x00007f12 in ?? () from /lib/x86_64-linux-gnu/libjemalloc.so.2\n"
+
+/* redis-server with jemalloc's background thread could not be attached to. */
+static void an_allocator_s_own_thread_that_sleeps_is_no_hindrance(void **state) {
+    (void)state;
+    char where[64];
+    assert_true(quiet(AROUND(WAITS JEMALLOC JEMALLOC)));
+    assert_false(quiet(AROUND(JEMALLOC WAITS)));
+    assert_false(quiet(AROUND(WAITS "#3  0x0000561 in hook () at x.c:3\n" JEMALLOC)));
+    assert_false(
+        quiet(AROUND(WAITS JEMALLOC "#4  0x7f in malloc () from /lib/libjemalloc.so\n")));
+    assert_false(quiet(AROUND(WAITS "#3  0x7f in ?? () from /lib64/ld-linux-x86-64.so.2\n")));
+    assert_false(mt_backtraces_quiet(AROUND(JEMALLOC), where, sizeof where));
+    assert_non_null(strstr(where, "libjemalloc.so.2"));
+}
+
 static void no_stack_is_no_go(void **state) {
     (void)state;
     char where[64];
@@ -82,6 +101,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_that_wait_or_work_are_no_hindrance),
         cmocka_unit_test(a_thread_in_the_allocator_the_loader_or_a_fork_is),
+        cmocka_unit_test(an_allocator_s_own_thread_that_sleeps_is_no_hindrance),
         cmocka_unit_test(no_stack_is_no_go),
         cmocka_unit_test(any_text_is_read),
     };
