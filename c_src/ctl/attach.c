@@ -127,6 +127,16 @@ static long call_there(pid_t pid, const char *object, const char *function, cons
     return result;
 }
 
+/* Seen from here, not from the folder of the process. */
+static void put_log(FILE *to, const char *path) {
+    char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
+    fputs("MTRACE_LOG=", to);
+    for (const char *c = folder ? folder : ""; *c; c++)
+        fputs(*c == '%' ? "%%" : (char[]){*c, 0}, to);
+    fprintf(to, "%s%s\n", folder ? "/" : "", path);
+    free(folder);
+}
+
 static char *options_of(const mt_arguments *a) {
     char *text = NULL;
     size_t n;
@@ -136,7 +146,7 @@ static char *options_of(const mt_arguments *a) {
             (unsigned long long)a->slots);
     if (a->interval != MT_ADAPTIVE)
         fprintf(to, "MTRACE_INTERVAL=%llu\n", (unsigned long long)a->interval);
-    if (a->log) fprintf(to, "MTRACE_LOG=%s\n", a->log);
+    if (a->log) put_log(to, a->log);
     if (a->log_limit) fprintf(to, "MTRACE_LOG_LIMIT=%s\n", a->log_limit);
     if (a->log_full) fprintf(to, "MTRACE_LOG_FULL=%s\n", a->log_full);
     return fclose(to) == 0 ? text : NULL;
