@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,9 +49,13 @@ static uint64_t now(clockid_t clock) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static int open_file(const char *path, int flags) {
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0600);
+}
+
 mt_orphans *mt_orphans_open(const char *path, uint64_t seconds) {
     mt_orphans *o = calloc(1, sizeof *o);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    int fd = open_file(path, O_TRUNC);
     if (!o || fd < 0) {
         mt_say("%s cannot be written: %s", path, strerror(errno));
         if (fd >= 0) close(fd);
@@ -211,7 +216,21 @@ void mt_orphans_look(mt_orphans *o, mt_target *target) {
     o->names = NULL;
 }
 
+/* Where it was moved away, or removed, a new one is begun. */
+static void see_file(mt_orphans *o) {
+    struct stat ours, there;
+    if (fstat(o->fd, &ours) != 0) return;
+    if (stat(o->path, &there) == 0 && there.st_ino == ours.st_ino &&
+        there.st_dev == ours.st_dev)
+        return;
+    int fd = open_file(o->path, 0);
+    if (fd < 0) return;
+    close(o->fd);
+    o->fd = fd;
+}
+
 static void write_rows(mt_orphans *o) {
+    if (o->rows.used) see_file(o);
     for (size_t done = 0; done < o->rows.used && !o->failed;) {
         ssize_t n = write(o->fd, o->rows.bytes + done, o->rows.used - done);
         if (n < 0 && errno == EINTR) continue;

@@ -6,6 +6,7 @@
  * written is found to be gone, and for each free of a chunk that nobody knows (record/strays).
  * So the file grows by what stays, and by what did not stay after all. ms are those of the
  * allocation, of the free that was noted, or of the moment at which a chunk was found gone.
+ * A file that was moved away stays as it is; the next rows begin a new one.
  *
  * One thread.
  */

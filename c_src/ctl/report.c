@@ -132,7 +132,8 @@ static void coverage(const mt_census *c, FILE *out) {
     figure("coverage", out);
     if (c->exact) fputs("exact", out);
     else fprintf(out, "estimated, one drawn every %s", mt_size_text(c->interval).text);
-    fprintf(out, "; %" PRIu64 " chunks known, %" PRIu64 " ignored", c->recorded, c->ignored);
+    fprintf(out, "; %s known, %" PRIu64 " ignored", mt_count_text(c->recorded, "chunk").text,
+            c->ignored);
     if (!c->exact) fprintf(out, ", %" PRIu64 " thinned", c->thinned);
     fputc('\n', out);
     if (c->exact && c->ignored)

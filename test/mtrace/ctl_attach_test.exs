@@ -40,6 +40,18 @@ defmodule Mtrace.CtlAttachTest do
     end
   end
 
+  # It went to the folder that the process was in.
+  @tag :tmp_dir
+  test "a log is written where its name was given", %{tmp_dir: folder} do
+    if gdb?() do
+      {port, pid} = start(program(), [])
+      options = [cd: folder, stderr_to_stdout: true]
+      {_, 0} = System.cmd(path(), ["attach", "--log", "attached.log", "#{pid}"], options)
+      assert File.exists?(Path.join(folder, "attached.log"))
+      assert finish(port) == {"well\n", 0}
+    end
+  end
+
   test "the tables' descriptor is high, closed on exec, and the only one that is left" do
     if gdb?() do
       {port, pid} = start(program(), [])

@@ -357,6 +357,21 @@ defmodule Mtrace.CtlRunTest do
       assert Bitwise.band(File.stat!(csv).mode, 0o777) == 0o600
     end
 
+    # The file that was moved away was written on, and no new one was made.
+    test "a file that was moved away is begun anew", %{tmp_dir: folder} do
+      csv = Path.join(folder, "orphans.csv")
+      moved = Path.join(folder, "moved.csv")
+      options = ["--orphans", "1", "--csv", csv, "--outfile", "/dev/null"]
+      {port, _} = start(path(), ["run"] ++ options ++ [left(), "freed"])
+      lines = fn file -> file |> File.read!() |> String.split("\n", trim: true) end
+      assert eventually(fn -> length(lines.(csv)) == 10 end)
+      File.rename!(csv, moved)
+      assert {_, 0} = finish(port)
+      assert length(lines.(moved)) == 10
+      assert [_ | _] = lines.(csv)
+      assert Enum.all?(lines.(csv), &String.starts_with?(&1, ~s("free")))
+    end
+
     test "needs every chunk, and a file that can be written" do
       assert {"", _, 2} = run(["run", "--sample", "--orphans", "1", "--csv", "x", "true"])
 
@@ -365,6 +380,11 @@ defmodule Mtrace.CtlRunTest do
 
       assert sentence =~ "/surely/not cannot be written"
     end
+  end
+
+  test "a report that cannot be written makes the status 1" do
+    assert {_, sentence, 1} = run(["run", "--outfile", "/dev/full", left(), "10"])
+    assert sentence =~ "the report is not whole in /dev/full"
   end
 
   test "its version is that of the package" do
