@@ -115,9 +115,10 @@ static bool make_sense(const mt_arguments *a) {
         mt_say("--log-full %s is not understood; allowed: over (begin anew), stop",
                a->log_full);
     else if (a->log && !limit_makes_sense(a))
-        mt_say("--log-limit %s is not understood; allowed: bytes from 64K to 16384G; K, M or G "
-               "may follow the number",
-               a->log_limit);
+        mt_say(
+            "--log-limit %s is not understood; allowed: bytes from 256K to 16384G; K, M or G "
+            "may follow the number",
+            a->log_limit);
     else if (a->log && (a->error_exitcode || a->orphans_s))
         mt_say("with --log every event goes into the file and no table is kept: "
                "--error-exitcode and --orphans have nothing to go by; mtracectl log FILE "

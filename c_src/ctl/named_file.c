@@ -26,15 +26,22 @@ static const char *last_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-static bool in_folders(mt_named_file *file, const mt_named_where *where) {
+static bool in_folder(mt_named_file *file, const mt_named_where *where, const char *folder,
+                      int n, const char *name) {
     char path[PATH_ROOM];
+    int wrote = snprintf(path, sizeof path, "%.*s/%s", n, folder, name);
+    if (wrote >= (int)sizeof path || !is_it(file, path)) return false;
+    file->found = mt_arena_string(where->arena, path);
+    return file->found != NULL;
+}
+
+/* Folders are copies of roots, or all libraries lie in them side by side. */
+static bool in_folders(mt_named_file *file, const mt_named_where *where) {
     for (const char *at = where->folders; at && *at;) {
         int n = (int)strcspn(at, ":");
-        int wrote = snprintf(path, sizeof path, "%.*s/%s", n, at, last_name(file->path));
-        if (n > 0 && wrote < (int)sizeof path && is_it(file, path)) {
-            file->found = mt_arena_string(where->arena, path);
-            return file->found != NULL;
-        }
+        if (n > 0 && (in_folder(file, where, at, n, file->path + 1) ||
+                      in_folder(file, where, at, n, last_name(file->path))))
+            return true;
         at += n + (at[n] == ':');
     }
     return false;

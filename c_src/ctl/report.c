@@ -139,7 +139,7 @@ static void coverage(const mt_census *c, FILE *out) {
     if (c->exact && c->ignored)
         fprintf(out,
                 PREFIX "%" PRIu64 " chunks found no room in %" PRIu64
-                       " slots: these figures are too low\n",
+                       " slots: these figures are too low; give more --slots\n",
                 c->ignored, c->slots);
     figure("calls", out);
     fprintf(out, "%" PRIu64 " of malloc, realloc and the like, %" PRIu64 " of free\n",

@@ -299,6 +299,12 @@ defmodule Mtrace.CtlLogTest do
     output = log!(["--remaining", "--libraries", "/none:#{folder}/libs", path])
     assert output =~ "/not/here/moved::main : num blocks: 1"
 
+    # By its whole path, as in a copy of the other machine's root.
+    File.mkdir_p!(Path.join(folder, "root/not/here"))
+    File.cp!(program(), Path.join(folder, "root/not/here/moved"))
+    output = log!(["--remaining", "--libraries", "#{folder}/root", path])
+    assert output =~ "/not/here/moved::main : num blocks: 1"
+
     # Without a list of files in the log.
     path = written(folder, blocks.([]), "bare.log")
     assert log!(["--remaining", path]) =~ "(unknown)::0x"
