@@ -202,8 +202,8 @@ static int attach(const mt_arguments *a, pid_t pid) {
         if (called && result != MT_ATTACH_DONE)
             mt_say("%d is not traced: %s", (int)pid, reason_of(result));
         else if (called)
-            printf("%d is traced from now on; mtracectl report %d tells what it holds, "
-                   "mtracectl detach %d ends it\n",
+            printf("%d is traced from now on.\n"
+                   "mtracectl report %d tells what it holds, mtracectl detach %d ends it.\n",
                    (int)pid, (int)pid, (int)pid);
     }
     free(object);
