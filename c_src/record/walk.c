@@ -98,13 +98,16 @@ static uint64_t signal_rule(const mt_eh_object *o, uintptr_t pc) {
     return 0;
 }
 
-/* Looks the rule up in the object itself and keeps it, none too. */
+/* Looks the rule up in the object itself and keeps it, none only for what is never unloaded:
+ * where an object has no rule there may be no code that could be read. */
 static __attribute__((noinline)) uint64_t find(kept *k, uintptr_t place) {
     mt_eh_object o;
     if (!mt_eh_find_object(place, &o)) return 0;
     uint64_t rule = mt_cfi_rule(&o, place);
     if (!rule) rule = signal_rule(&o, place + 1);
-    uint64_t id = is_permanent(place) ? 0 : identity(&o, place);
+    bool for_good = is_permanent(place);
+    if (!rule && !for_good) return 0;
+    uint64_t id = for_good ? 0 : identity(&o, place);
     atomic_store_explicit(&k->rule, rule, memory_order_relaxed);
     atomic_store_explicit(&k->check, (place | id << 48) ^ rule, memory_order_relaxed);
     return rule;
