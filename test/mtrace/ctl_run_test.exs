@@ -110,6 +110,17 @@ defmodule Mtrace.CtlRunTest do
       refute report =~ "backtrace"
     end
 
+    test "that calls itself something else is not taken for another one" do
+      {_, report, 0} = run(["run", left(), "renamed"])
+      assert report =~ "[count/peak: 10/10]"
+      refute report =~ "executed another program in its place"
+    end
+
+    test "that has given up most system calls ends as it would without us" do
+      {_, report, 0} = run(["run", left(), "strict"])
+      assert report =~ "[count/peak: 10/10]"
+    end
+
     test "goes on, and ends well, when mtracectl is killed", %{tmp_dir: folder} do
       file = Path.join(folder, "held")
       script = ~s("$0" run --outfile /dev/null "$1" held "$2" & echo "by $!"; wait)
