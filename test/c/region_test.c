@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -10,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctl/find.h"
 #include "ctl/target.h"
 #include "record/chunks.h"
 #include "record/region.h"
@@ -121,6 +123,32 @@ static void memory_that_may_be_cut_off_is_not_read(void **state) {
     assert_int_equal(in_child(open_cut), 0);
 }
 
+/* Anybody may call his memory what he likes. */
+static void memory_that_another_user_has_named_so_is_not_found(void **state) {
+    (void)state;
+    int ready[2];
+    char name[32], byte;
+    if (geteuid() != 0) skip();
+    assert_int_equal(pipe(ready), 0);
+    snprintf(name, sizeof name, "mtrace.%d", (int)getpid());
+    pid_t stranger = fork();
+    if (stranger == 0) {
+        if (setuid(65534) != 0 || memfd_create(name, 0) < 0 || write(ready[1], "", 1) != 1)
+            _exit(1);
+        for (;;) pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(mt_find_tables(getpid()), -1);
+    kill(stranger, SIGKILL);
+    waitpid(stranger, NULL, 0);
+    int own = memfd_create(name, 0), found = mt_find_tables(getpid());
+    assert_true(found >= 0);
+    close(found);
+    close(own);
+    close(ready[0]);
+}
+
 static void what_is_taken_is_listed_and_seen_from_outside(void **state) {
     (void)state;
     assert_int_equal(in_child(share_and_list), 0);
@@ -193,6 +221,7 @@ int main(void) {
         cmocka_unit_test(private_memory_is_zeroed_and_given_back),
         cmocka_unit_test(its_size_stays_and_a_core_dump_leaves_it_out),
         cmocka_unit_test(memory_that_may_be_cut_off_is_not_read),
+        cmocka_unit_test(memory_that_another_user_has_named_so_is_not_found),
         cmocka_unit_test(what_is_taken_is_listed_and_seen_from_outside),
         cmocka_unit_test(where_less_may_be_mapped_there_are_fewer_slots),
         cmocka_unit_test(the_largest_size_of_files_is_raised_for_a_moment),
