@@ -33,6 +33,7 @@ static void write_out(const mt_target *t, const mt_delivery *d, const char *text
     fwrite(text, 1, n, to);
     if (d->ending && !d->show->flame_graph) fprintf(to, "%s\n", d->ending);
     if (fclose(to) == 0) mt_outfile_write(d->outfile, t->pid, t->name, whole, bytes);
+    else d->outfile->failed = true;
     free(whole);
     if (d->ending && d->show->flame_graph) mt_say("%s", d->ending);
 }

@@ -209,7 +209,8 @@ static int end(run *r) {
         mt_say("%s was not traced: our object was not loaded into it, or its environment was "
                "emptied before",
                r->arguments.rest[0]);
-    int failed = mt_outfile_close(&r->outfile);
+    /* one that nobody reads on stderr is no reason to lose the program's status */
+    bool failed = mt_outfile_close(&r->outfile) != 0 && r->arguments.outfile;
     mt_orphans_close(r->orphans);
     mt_watch_close(&r->watch);
     mt_socket_close(&r->socket);

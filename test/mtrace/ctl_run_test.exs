@@ -323,6 +323,18 @@ defmodule Mtrace.CtlRunTest do
       end
     end
 
+    test "reports that become larger than what there is room for" do
+      assert {"", sentence, 1} = run(["run", "--outfile", "/dev/full", left()])
+      assert sentence =~ "the report is not whole in /dev/full: No space left on device"
+      assert {"", _, 7} = run(["run", "--outfile", "/dev/full", left(), "exit", "7"])
+
+      {port, pid} = start(path(), ["run", "--outfile", "/dev/null", left(), "wait"])
+      full = ~s(exec "#{path()}" report #{pid} 2>&1 >/dev/full)
+      assert {sentence, 1} = System.cmd("sh", ["-c", full])
+      assert sentence =~ "the report is not whole in stdout: No space left on device"
+      finish(port)
+    end
+
     test "processes that are gone, or not traced" do
       {port, pid} = start(left(), ["wait"])
       assert {"", sentence, 1} = run(["report", "#{pid}"])
