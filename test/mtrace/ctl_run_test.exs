@@ -116,6 +116,12 @@ defmodule Mtrace.CtlRunTest do
       refute report =~ "executed another program in its place"
     end
 
+    test "finds behind its variables what the kernel put there" do
+      {_, _, 0} = run(["run", left(), "vector"])
+      {_, _, 0} = run(["run", left(), "vector"], env: [{"LD_PRELOAD", "/surely/not/there.so"}])
+      {_, _, 0} = run(["run", "env", "-i", left(), "vector"])
+    end
+
     test "that has given up most system calls ends as it would without us" do
       {_, report, 0} = run(["run", left(), "strict"])
       assert report =~ "[count/peak: 10/10]"

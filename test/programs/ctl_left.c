@@ -1,15 +1,17 @@
 /* What mtracectl is tried on: leaves 10 chunks of 100 bytes, by `leak`, and ends as it is told:
  *
  *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | freed |
- *            renamed | strict | held FILE]
+ *            renamed | strict | vector | held FILE]
  */
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -83,6 +85,16 @@ static void give_up_calls(void) {
         _exit(99);
 }
 
+/* Go's runtime reads it so. */
+static bool finds_vector(char **variables) {
+    bool ours = false;
+    for (; *variables; variables++)
+        ours |= strncmp(*variables, "MTRACE", 6) == 0 || strstr(*variables, "mtrace.so");
+    for (unsigned long *v = (unsigned long *)variables + 1; v[0]; v += 2)
+        if (v[0] == AT_PAGESZ) return v[1] == (unsigned long)getpagesize() && !ours;
+    return false;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     int number = argc > 2 ? atoi(argv[2]) : 0;
@@ -107,6 +119,8 @@ int main(int argc, char **argv) {
         prctl(PR_SET_NAME, "worker: idle");
         _exit(0);
     }
+    if (strcmp(what, "vector") == 0)
+        return !finds_vector(argv + argc + 1) || !finds_vector(environ);
     if (strcmp(what, "strict") == 0) give_up_calls();
     if (strcmp(what, "wait") == 0) wait_for_stdin();
     if (strcmp(what, "freed") == 0) {
