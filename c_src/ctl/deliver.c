@@ -25,19 +25,17 @@ static mt_shown show_expanded(const mt_census *census, const mt_show *show, cons
     return shown;
 }
 
-static bool write_out(const mt_target *t, const mt_delivery *d, const char *text, size_t n) {
+static void write_out(const mt_target *t, const mt_delivery *d, const char *text, size_t n) {
     char *whole = NULL;
     size_t bytes;
     FILE *to = open_memstream(&whole, &bytes);
-    bool well = false;
-    if (!to) return false;
+    if (!to) return;
     fwrite(text, 1, n, to);
     if (d->ending && !d->show->flame_graph) fprintf(to, "%s\n", d->ending);
-    if (fclose(to) == 0)
-        well = mt_outfile_write(d->outfile, t->pid, t->name, whole, bytes) == 0;
+    if (fclose(to) == 0) mt_outfile_write(d->outfile, t->pid, t->name, whole, bytes);
+    else d->outfile->failed = true;
     free(whole);
     if (d->ending && d->show->flame_graph) mt_say("%s", d->ending);
-    return well;
 }
 
 mt_shown mt_deliver(mt_target *t, const mt_delivery *d) {
@@ -48,7 +46,7 @@ mt_shown mt_deliver(mt_target *t, const mt_delivery *d) {
     FILE *to = census ? open_memstream(&text, &n) : NULL;
     if (to) {
         shown = show_expanded(census, d->show, t, to);
-        if (fclose(to) != 0 || (n > 0 && !write_out(t, d, text, n))) shown = MT_SHOWN_FAILED;
+        if (fclose(to) == 0 && n > 0) write_out(t, d, text, n);
     } else {
         mt_say("no memory for a report of %d", (int)t->pid);
     }

@@ -7,29 +7,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "processes.h"
 
-/* Opens one of the process's descriptors if it is the memory of this name. */
-static int open_if(const char *folder, const char *entry, const char *name) {
+/* A name is free for all: one that another user has given to memory of his is not believed. */
+static bool is_trusted(int fd, int64_t user) {
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) &&
+           (s.st_uid == 0 || s.st_uid == geteuid() || (int64_t)s.st_uid == user);
+}
+
+/* Opens one of the process's descriptors if it is the memory of this name. It may have become
+ * something else meanwhile. */
+static int open_if(const char *folder, const char *entry, const char *name, int64_t user) {
     char path[320], link[64];
     snprintf(path, sizeof path, "%s/%s", folder, entry);
     ssize_t n = readlink(path, link, sizeof link - 1);
     if (n < 0) return -1;
     link[n] = '\0';
-    return strcmp(link, name) == 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (strcmp(link, name) != 0) return -1;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || is_trusted(fd, user)) return fd;
+    close(fd);
+    return -1;
 }
 
-static int look_in(pid_t pid, const char *name) {
+/* `user`: whose process it is that is looked for. */
+static int look_in(pid_t pid, const char *name, int64_t user) {
     char folder[64];
     struct dirent *entry;
     int fd = -1;
     snprintf(folder, sizeof folder, "/proc/%d/fd", (int)pid);
     DIR *d = opendir(folder);
     while (d && fd < 0 && (entry = readdir(d)))
-        if (entry->d_name[0] != '.') fd = open_if(folder, entry->d_name, name);
+        if (entry->d_name[0] != '.') fd = open_if(folder, entry->d_name, name, user);
     if (d) closedir(d);
     return fd;
 }
@@ -38,10 +52,11 @@ int mt_find_tables(pid_t pid) {
     char name[64];
     struct dirent *entry;
     snprintf(name, sizeof name, "/memfd:mtrace.%d (deleted)", (int)pid);
-    int fd = look_in(pid, name);
+    int64_t user = mt_process_user(pid);
+    int fd = look_in(pid, name, user);
     DIR *d = fd < 0 ? opendir("/proc") : NULL;
     while (d && fd < 0 && (entry = readdir(d)))
-        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), name);
+        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), name, user);
     if (d) closedir(d);
     return fd;
 }

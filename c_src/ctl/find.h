@@ -1,5 +1,6 @@
 /* find: the tables of a process that is traced already, by the descriptor that keeps them: of
- * the mtracectl that runs it, or, attached, its own. */
+ * the mtracectl that runs it, or, attached, its own. Memory that has the name counts if it
+ * is root's, ours or that of the process's user. */
 #ifndef MT_CTL_FIND_H
 #define MT_CTL_FIND_H
 

@@ -90,25 +90,28 @@ int mt_outfile_prepare(mt_outfile *o, const char *pattern, FILE *none) {
     return failed;
 }
 
+static bool put(FILE *to, const char *where, const char *text, size_t n) {
+    if (fwrite(text, 1, n, to) == n && !fflush(to)) return true;
+    mt_say("the report is not whole in %s: %s", where, strerror(errno));
+    return false;
+}
+
 int mt_outfile_write(mt_outfile *o, pid_t pid, const char *name, const char *text, size_t n) {
-    if (!o->pattern) {
-        if (fwrite(text, 1, n, o->none) == n && fflush(o->none) == 0) return 0;
-        mt_say("the report cannot be written: %s", strerror(errno));
-        return -1;
-    }
-    FILE *to = o->one;
-    char *path = mt_outfile_expand(o->pattern, pid, name);
+    FILE *to = o->pattern ? o->one : o->none;
+    char *path = o->pattern ? mt_outfile_expand(o->pattern, pid, name) : NULL;
     if (!to && path) to = open_one(path, O_APPEND);
-    bool well = to && fwrite(text, 1, n, to) == n && fflush(to) == 0;
-    if (to && !well) mt_say("the report is not whole in %s: %s", path, strerror(errno));
-    if (to && to != o->one) fclose(to);
+    bool well = to && put(to, path ? path : o->none == stdout ? "stdout" : "stderr", text, n);
+    if (to && to != o->one && to != o->none) fclose(to);
     free(path);
+    if (!well) o->failed = true;
     return well ? 0 : -1;
 }
 
 int mt_outfile_close(mt_outfile *o) {
-    int failed = o->one ? fclose(o->one) : 0;
-    if (failed) mt_say("the report is not whole in %s: %s", o->pattern, strerror(errno));
+    if (o->one && fclose(o->one) != 0 && !o->failed) {
+        mt_say("the report is not whole in %s: %s", o->pattern, strerror(errno));
+        o->failed = true;
+    }
     o->one = NULL;
-    return failed ? -1 : 0;
+    return o->failed ? -1 : 0;
 }

@@ -10,6 +10,7 @@ typedef struct mt_outfile {
     const char *pattern; /* NULL: none */
     FILE *none;          /* where it goes then */
     FILE *one;           /* the same for all processes */
+    bool failed;         /* some report was not written, or not whole */
 } mt_outfile;
 
 /* The text with %p as the process's number, %c as its name (without slashes and control
@@ -28,7 +29,7 @@ bool mt_outfile_may(const char *pattern);
 int mt_outfile_write(mt_outfile *outfile, pid_t pid, const char *name, const char *text,
                      size_t n);
 
-/* -1, and a sentence, if not everything could be written. */
+/* -1 if not everything could be written, which has been said on stderr. */
 int mt_outfile_close(mt_outfile *outfile);
 
 #endif

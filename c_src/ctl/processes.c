@@ -117,6 +117,16 @@ void mt_process_name(pid_t pid, char name[64]) {
     name[strcspn(name, "\n")] = '\0';
 }
 
+uint64_t mt_process_caught(pid_t pid) {
+    FILE *f = open_file(pid, "status");
+    char line[256];
+    unsigned long long caught = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "SigCgt: %llx", &caught) == 1) break;
+    if (f) fclose(f);
+    return caught;
+}
+
 int64_t mt_process_user(pid_t pid) {
     char path[64];
     struct stat s;

@@ -33,6 +33,10 @@ void mt_picture_free(mt_picture *picture);
  * there is none. */
 void mt_process_name(pid_t pid, char name[64]);
 
+/* The signals that it has handlers for (bit n - 1: signal n), of one that has ended too; 0 if
+ * that cannot be read. To execute another program puts all handlers back. */
+uint64_t mt_process_caught(pid_t pid);
+
 /* Whose it is; -1: there is no such process. */
 int64_t mt_process_user(pid_t pid);
 

@@ -35,7 +35,8 @@ typedef struct {
     sigset_t before;     /* the mask that the program gets */
     int signals;         /* a signalfd */
     pid_t child;
-    char name[64]; /* what the kernel called it at its end */
+    char name[64];   /* what the kernel called it at its end */
+    uint64_t caught; /* the signals that it had handlers for then */
     bool ended;
     int status;  /* of waitpid */
     bool traced; /* it has come to us once */
@@ -75,10 +76,12 @@ static void say_how(const run *r, const mt_target *t, char *text, size_t n) {
                  (int)t->pid, known);
 }
 
-/* Another program was executed in its place, and did not come to us. */
+/* Another program was executed in its place, and did not come to us. A program may call itself
+ * something else; but one whose handlers are still there is the one that we know. */
 static bool was_replaced(const run *r, const mt_target *t) {
+    const uint64_t ours = 1u << (SIGUSR1 - 1) | 1u << (SIGUSR2 - 1) | 1u << (SIGQUIT - 1);
     return t->pid == r->child && !t->final && WIFEXITED(r->status) &&
-           strcmp(r->name, t->name) != 0;
+           strcmp(r->name, t->name) != 0 && !(r->caught & ours);
 }
 
 static void finish(run *r, mt_watched *w) {
@@ -118,6 +121,7 @@ static void see_end(run *r) {
         info.si_pid != r->child)
         return;
     mt_process_name(r->child, r->name);
+    r->caught = mt_process_caught(r->child);
     r->ended = waitpid(r->child, &r->status, WNOHANG) == r->child;
 }
 
@@ -208,7 +212,8 @@ static int end(run *r) {
         mt_say("%s was not traced: our object was not loaded into it, or its environment was "
                "emptied before",
                r->arguments.rest[0]);
-    int failed = mt_outfile_close(&r->outfile);
+    /* one that nobody reads on stderr is no reason to lose the program's status */
+    bool failed = mt_outfile_close(&r->outfile) != 0 && r->arguments.outfile;
     mt_orphans_close(r->orphans);
     mt_watch_close(&r->watch);
     mt_socket_close(&r->socket);

@@ -2,6 +2,7 @@
 #include "target.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,9 +25,20 @@ static void wake(_Atomic uint32_t *word) {
     syscall(SYS_FUTEX, word, WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+/* Else we could be ended by a signal (SIGBUS) while we read. */
+static bool is_whole_for_good(int fd) {
+#ifdef F_GET_SEALS
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && seals & F_SEAL_SHRINK;
+#else
+    return fd >= 0;
+#endif
+}
+
 static const char *map(mt_target *t, int fd) {
     struct stat s;
     if (fstat(fd, &s) != 0 || s.st_size < MT_REGION_HEADER) return "they are cut off";
+    if (!is_whole_for_good(fd)) return "somebody could cut them off meanwhile";
     t->bytes = (uint64_t)s.st_size;
     t->header = mmap(NULL, MT_REGION_HEADER, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (t->header == MAP_FAILED) return strerror(errno);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "record/private.h"
+
 static const char name[] = "LD_PRELOAD=";
 
 /* ld.so(8): entries are separated by spaces or colons. */
@@ -82,4 +84,38 @@ void mt_environment_drop(char **environment, const char *dropped) {
         if (!named || ((*from)[n] != '=' && (*from)[n] != '_')) *to++ = *from;
     }
     *to = NULL;
+}
+
+static size_t length_of(char *const *list) {
+    size_t n = 0;
+    while (list[n]) n++;
+    return n;
+}
+
+/* Words of the auxiliary vector, its end included. */
+static size_t vector_length(char *const *vector) {
+    size_t n = 0;
+    while (vector[n]) n += 2;
+    return n + 2;
+}
+
+char **mt_environment_copy(char *const *kernels) {
+    size_t n = length_of(kernels) + 1, all = n + vector_length(kernels + n);
+    char **copy = mt_private_take(all * sizeof *copy);
+    if (copy) memcpy(copy, kernels, n * sizeof *copy);
+    return copy;
+}
+
+static bool holds(char *const *list, const char *variable) {
+    while (*list && *list != variable) list++;
+    return *list != NULL;
+}
+
+void mt_environment_settle(char **kernels, char **edited) {
+    static char nothing[] = "";
+    size_t n = length_of(kernels) + 1;
+    memcpy(edited + length_of(edited) + 1, kernels + n,
+           vector_length(kernels + n) * sizeof *edited);
+    for (char **variable = kernels; *variable; variable++)
+        if (!holds(edited, *variable)) *variable = *edited ? *edited : nothing;
 }

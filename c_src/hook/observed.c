@@ -26,6 +26,7 @@
 
 enum { WAIT = 0, WAKE = 1 /* futex(2); not private: the other process waits, too */ };
 
+#define SOON_NS     50000000u
 #define PATIENCE_NS 2000000000u
 
 static int channel = -1, tables = -1;
@@ -113,10 +114,11 @@ static bool hand_over(void) {
     return sendmsg(channel, &message, MSG_NOSIGNAL) == 1;
 }
 
-static void ask(mt_region_header *h, uint32_t request) {
+/* True if somebody was woken. */
+static bool ask(mt_region_header *h, uint32_t request) {
     atomic_fetch_or(&h->requests, request);
     atomic_fetch_add(&h->bell, 1);
-    syscall(SYS_FUTEX, &h->bell, WAKE, 1, NULL, NULL, 0);
+    return syscall(SYS_FUTEX, &h->bell, WAKE, 1, NULL, NULL, 0) > 0;
 }
 
 /* Older records do not count from now on: this thread's own are told apart to the last one. */
@@ -182,20 +184,26 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* The kernel's figures of this process are read meanwhile. Its other threads run on. */
-__attribute__((destructor)) static void part(void) {
-    mt_region_header *h = mt_region_shared();
-    if (!h || process == 0 || process != getpid() || !mt_tracer_on()) return;
-    atomic_store(&h->state, MT_REGION_EXITS);
-    if (is_gone(atomic_load(&h->observer))) return;
-    ask(h, MT_REGION_ENDING);
-    uint64_t end = now_ns() + PATIENCE_NS, now;
+static bool is_answered(mt_region_header *h, uint64_t patience_ns) {
+    uint64_t end = now_ns() + patience_ns, now;
     while (atomic_load(&h->answered) == 0 && (now = now_ns()) < end) {
         struct {
             long seconds, nanoseconds;
         } left = {(long)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
         syscall(SYS_FUTEX, &h->answered, WAIT, 0, &left, NULL, 0);
     }
+    return atomic_load(&h->answered) != 0;
+}
+
+/* The kernel's figures of this process are read meanwhile. Its other threads run on. Whether
+ * the watcher is there is asked only where nobody was woken and no answer has come soon: a
+ * program that has given up system calls (seccomp) may well have given up kill. */
+__attribute__((destructor)) static void part(void) {
+    mt_region_header *h = mt_region_shared();
+    if (!h || process == 0 || process != getpid() || !mt_tracer_on()) return;
+    atomic_store(&h->state, MT_REGION_EXITS);
+    bool heard = ask(h, MT_REGION_ENDING) || is_answered(h, SOON_NS);
+    if (heard || !is_gone(atomic_load(&h->observer))) is_answered(h, PATIENCE_NS);
 }
 
 void mt_observed_clean(char **environment) {

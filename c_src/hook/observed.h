@@ -6,7 +6,7 @@
  *   constructor   connect; map the tables in a memfd (record/region); send that; close both
  *   a signal      a bit in the region, and a futex wakes who watches (MTRACE_SIGNALS)
  *   exit          the same, and up to 2 s of waiting, so that the kernel's figures of this
- *                 process can be read; nothing where the watcher has gone
+ *                 process can be read; 50 ms where the watcher has gone
  *
  * env(1) with a command is passed by: it executes that in its place, and scripts name it where
  * they mean their interpreter.

@@ -158,9 +158,26 @@ mt_preload mt_preload_start(void) {
     return start(&options);
 }
 
-/* For mtracectl, if it wants to: where it has gone nobody would look at what is recorded. What
- * this process starts is as it would be without us, unless its children are wanted too. */
-static mt_preload start_preloaded(void) {
+/* musl has no such function, and gives constructors no arguments either. */
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
+static void clean_list(char **list, bool variables_too) {
+    mt_environment_remove(list, entry_is_ours);
+    if (variables_too) mt_observed_clean(list);
+}
+
+/* What this process starts is as it would be without us. */
+static void clean(int argc, char **argv, bool variables_too) {
+    bool kernels = gnu_get_libc_version && argv + argc + 1 == environ;
+    char **copy = kernels ? mt_environment_copy(environ) : NULL;
+    clean_list(copy ? copy : environ, variables_too);
+    if (!copy) return;
+    mt_environment_settle(environ, copy);
+    environ = copy;
+}
+
+/* For mtracectl, if it wants to: where it has gone nobody would look at what is recorded. */
+static mt_preload start_preloaded(int argc, char **argv) {
     mt_options options = mt_options_read(environment_get, complain);
     mt_observed met = mt_observed_meet(&options, environment_get);
     if (met == MT_OBSERVED_NO_MEMORY)
@@ -175,10 +192,7 @@ static mt_preload start_preloaded(void) {
         mt_observed_begin(&options);
     }
     mt_observed_hang_up();
-    if (met != MT_OBSERVED_NO && !options.children) {
-        mt_environment_remove(environ, entry_is_ours);
-        mt_observed_clean(environ);
-    }
+    if (met != MT_OBSERVED_NO && !options.children) clean(argc, argv, true);
     return result;
 }
 
@@ -199,10 +213,10 @@ static mt_preload decide(int argc, char **argv) {
     if (!first && !listed)
         return mt_environment_count(environ, entry_is_named) ? MT_PRELOAD_LATE : MT_PRELOAD_NO;
     if (beam && listed && !mt_options_read(environment_get, NULL).children)
-        mt_environment_remove(environ, entry_is_ours);
+        clean(argc, argv, false);
     if (!first)
         return dl_iterate_phdr(is_first, NULL) > 0 ? MT_PRELOAD_SHADOWED : MT_PRELOAD_LATE;
-    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start_preloaded();
+    return mode == MT_MODE_OFF ? MT_PRELOAD_OFF : start_preloaded(argc, argv);
 }
 
 /* The program's arguments are glibc's gift to constructors: elsewhere they are not to be read.

@@ -10,6 +10,7 @@
 
 #include "log_clock.h"
 #include "private.h"
+#include "shelter.h"
 
 enum {
     THREAD_WORDS = 5, /* number, name of at most 16 bytes, a 0 */
@@ -172,7 +173,7 @@ static void write_out(mt_log_buffer *b) {
 }
 
 /* Asked under `writing`: who ends the log has said so before he took what there was. */
-void mt_log_buffer_flush(mt_log_buffer *b) {
+static void flush(mt_log_buffer *b) {
     if (atomic_flag_test_and_set_explicit(&b->writing, memory_order_acquire)) {
         empty(b); /* the log is being ended */
         return;
@@ -184,6 +185,14 @@ void mt_log_buffer_flush(mt_log_buffer *b) {
         empty(b);
     }
     atomic_flag_clear_explicit(&b->writing, memory_order_release);
+}
+
+/* A handler that jumped out would leave `writing` behind. */
+void mt_log_buffer_flush(mt_log_buffer *b) {
+    mt_shelter shelter;
+    mt_shelter_enter(&shelter);
+    flush(b);
+    mt_shelter_leave(&shelter);
 }
 
 /* A copy, since its thread goes on. Definitions after events: what these refer to is there. */

@@ -152,13 +152,35 @@ static void take_back(int fd, const mt_log_block *block, size_t n) {
 
 static bool put(int fd, const mt_log_block *block) {
     long n = syscall(SYS_write, fd, block, (size_t)block->bytes);
-    if (n == (long)block->bytes) {
-        atomic_fetch_add_explicit(&f.bytes, block->bytes, memory_order_relaxed);
-        return true;
-    }
+    if (n == (long)block->bytes) return true;
     if (n > 0) take_back(fd, block, (size_t)n);
     atomic_store_explicit(&f.retry_ns, block->end_ns + RETRY_NS, memory_order_relaxed);
     return false;
+}
+
+/* The first of a generation. */
+static bool put_first(int fd, const mt_log_block *block) {
+    atomic_store(&f.bytes, block->bytes);
+    return put(fd, block);
+}
+
+/* Room for a block within the limit, taken before it is written: else all threads at once
+ * might find the same room. */
+static bool reserve(uint64_t bytes) {
+    uint64_t now = atomic_load_explicit(&f.bytes, memory_order_relaxed);
+    do {
+        if (f.limit && now + bytes > f.limit) return false;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &f.bytes, &now, now + bytes, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* It was not used. A generation that has begun meanwhile knows nothing of it. */
+static void give_room_back(uint64_t bytes) {
+    uint64_t now = atomic_load_explicit(&f.bytes, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&f.bytes, &now, now > bytes ? now - bytes : 0,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
 }
 
 static void publish(int fd, const identity *id, uint32_t generation) {
@@ -175,8 +197,7 @@ static bool begin_in(int fd, int old, mt_log_reason reason) {
     uint32_t generation = atomic_load(&mt_log_file_present) + (reason != MT_LOG_FIRST);
     identity id;
     if (fd < 0) return false;
-    atomic_store(&f.bytes, 0);
-    if (!identify(fd, "", &id) || !put(fd, f.first(generation, reason))) {
+    if (!identify(fd, "", &id) || !put_first(fd, f.first(generation, reason))) {
         close_it(fd);
         return false;
     }
@@ -197,8 +218,7 @@ static bool begin_over(int fd) {
     for (int i = 0; i < 3; i++) {
         mt_log_block there = {0};
         if (ftruncate(fd, 0) != 0) return false;
-        atomic_store(&f.bytes, 0);
-        if (!put(fd, f.first(generation, MT_LOG_STARTED_OVER))) return false;
+        if (!put_first(fd, f.first(generation, MT_LOG_STARTED_OVER))) return false;
         if (pread(fd, &there, sizeof there, 0) != sizeof there ||
             there.generation == generation)
             break;
@@ -287,11 +307,11 @@ static mt_log_written append(const mt_log_block *block) {
         return MT_LOG_FORMER;
     int fd = atomic_load(&f.fd);
     bool moved = has_moved(now);
-    if (f.limit && !moved && atomic_load(&f.bytes) + block->bytes > f.limit)
-        return fill(fd, now);
-    mt_log_written result = put(fd, block) ? MT_LOG_WRITTEN : MT_LOG_LOST;
+    if (!moved && !reserve(block->bytes)) return fill(fd, now);
+    bool written = put(fd, block);
     if (moved) move(fd);
-    return result;
+    else if (!written) give_room_back(block->bytes);
+    return written ? MT_LOG_WRITTEN : MT_LOG_LOST;
 }
 
 mt_log_written mt_log_file_append(const mt_log_block *block) {

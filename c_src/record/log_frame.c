@@ -9,6 +9,7 @@
 #include "log_buffer.h"
 #include "log_clock.h"
 #include "seen.h"
+#include "shelter.h"
 
 enum {
     COMMAND = 8192,
@@ -125,17 +126,25 @@ static bool tell_all(uint32_t generation, uint32_t n) {
 }
 
 /* Numbers of stacks do not hold any more where something was unloaded. */
-void mt_log_tell(void) {
-    uint32_t generation = mt_log_file_generation(), n = mt_seen_count();
-    uint32_t changes = mt_seen_changes();
-    uint64_t all = (uint64_t)(generation + 1) << 32 | (n + changes);
+static void tell_what_is_new(uint32_t generation, uint32_t n, uint32_t changes, uint64_t all) {
     static uint32_t followed;
-    if (atomic_load_explicit(&told_all, memory_order_relaxed) == all) return;
     if (atomic_flag_test_and_set_explicit(&telling, memory_order_acquire)) return;
     if (changes != followed) atomic_fetch_add(&mt_log_state.stamp, 1);
     followed = changes;
     if (tell_all(generation, n)) atomic_store_explicit(&told_all, all, memory_order_relaxed);
     atomic_flag_clear_explicit(&telling, memory_order_release);
+}
+
+/* A handler that jumped out would leave `telling` behind. */
+void mt_log_tell(void) {
+    uint32_t generation = mt_log_file_generation(), n = mt_seen_count();
+    uint32_t changes = mt_seen_changes();
+    uint64_t all = (uint64_t)(generation + 1) << 32 | (n + changes);
+    mt_shelter shelter;
+    if (atomic_load_explicit(&told_all, memory_order_relaxed) == all) return;
+    mt_shelter_enter(&shelter);
+    tell_what_is_new(generation, n, changes, all);
+    mt_shelter_leave(&shelter);
 }
 
 /* What does not fit is left out. */

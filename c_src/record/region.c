@@ -20,7 +20,8 @@
 #endif
 
 #ifndef MFD_CLOEXEC
-#define MFD_CLOEXEC 1u
+#define MFD_CLOEXEC       1u
+#define MFD_ALLOW_SEALING 2u
 #endif
 
 enum {
@@ -112,12 +113,30 @@ static bool lengthen(int fd, uint64_t bytes) {
     return done;
 }
 
+/* Who reads it would die of pages that are gone (SIGBUS), and asks for this seal. */
+static void keep_whole(int fd) {
+#ifdef F_ADD_SEALS
+    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+#else
+    (void)fd;
+#endif
+}
+
+/* A core dump would touch every page of it to look what is there, and hold them all. */
+static void leave_out_of_dumps(void *memory, uint64_t bytes) {
+    int saved = errno;
+    madvise(memory, (size_t)bytes, MADV_DONTDUMP);
+    errno = saved;
+}
+
 static mt_region_header *map_shared(int fd, uint64_t asked) {
     for (uint64_t room = asked > ROWS ? asked : ROWS; room >= SLOTS_MIN; room /= 2) {
         uint64_t bytes = bytes_for(room);
         if (!may_map(bytes) || !lengthen(fd, bytes)) continue;
         mt_region_header *h = map((size_t)bytes, MAP_SHARED | MAP_NORESERVE, fd);
         if (!h) continue;
+        keep_whole(fd);
+        leave_out_of_dumps(h, bytes);
         h->bytes = bytes;
         h->slots = asked < room ? asked : room;
         h->slots_asked = asked;
@@ -157,9 +176,10 @@ static void tell_command(mt_region_header *h) {
 int mt_region_share(uint64_t slots) {
 #ifdef SYS_memfd_create
     char name[32];
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     uint32_t pid = (uint32_t)getpid();
     name_it(name, pid);
-    int fd = mt_region_shared() ? -1 : (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC);
+    int fd = mt_region_shared() ? -1 : (int)syscall(SYS_memfd_create, name, flags);
     if (fd < 0) return -1;
     mt_region_header *h = map_shared(fd, slots);
     if (!h) {

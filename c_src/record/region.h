@@ -9,7 +9,8 @@
  *
  * Another process that maps the memfd reads the tables with the same lock-free code as this one
  * does, also when this one has ended, however that happened. The child of a fork has the
- * mapping too; nothing is recorded there.
+ * mapping too; nothing is recorded there. Its size is sealed (F_SEAL_SHRINK), and a core dump
+ * leaves it out.
  *
  * Ownership: who takes memory keeps it for good. Any thread; a thread's first hook may call it,
  * hence no lock, no allocation through the malloc family, and no system call but mmap. errno is

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -12,6 +11,7 @@
 
 #include "mapped.h"
 #include "region.h"
+#include "shelter.h"
 
 enum { PAGE_BITS = 12, PLACE_BITS = 48, CACHED = 4096, WITHOUT_PATH = MT_SEEN_ENTRIES / 4 };
 
@@ -156,10 +156,10 @@ static bool read_list(mt_seen_journal *j) {
 /* Once more if another thread wanted that meanwhile; a third time it is his own turn. False if
  * the list was not read by this thread, or not to its end. */
 static bool look(mt_seen_journal *j) {
-    int saved = errno, cancel, unused;
+    mt_shelter shelter; /* a handler that jumped out would leave the lock behind */
     bool whole = false;
     atomic_store(&wanted, true);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    mt_shelter_enter(&shelter);
     for (int i = 0; i < 2 && atomic_load(&wanted); i++) {
         if (atomic_flag_test_and_set_explicit(&reading, memory_order_acquire)) break;
         uint64_t begin = now();
@@ -170,8 +170,7 @@ static bool look(mt_seen_journal *j) {
             atomic_fetch_add_explicit(&vain_ns, now() - begin, memory_order_relaxed);
         atomic_flag_clear_explicit(&reading, memory_order_release);
     }
-    pthread_setcancelstate(cancel, &unused);
-    errno = saved;
+    mt_shelter_leave(&shelter);
     return whole;
 }
 

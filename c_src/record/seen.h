@@ -23,9 +23,8 @@
  *
  * For hooks: no lock that waits (who finds another reading leaves it to him), no allocation
  * through the malloc family, not on the caller's stack; system calls only where there is
- * something new (openat, read, close, process_vm_readv; some 100 us). errno is kept, and the
- * thread is not cancelled meanwhile. A signal handler that jumps out of a reading leaves the
- * lock behind: nothing is noted after that.
+ * something new (openat, read, close, process_vm_readv; some 100 us). Meanwhile signals wait,
+ * and the thread is not cancelled; errno is kept.
  */
 #ifndef MT_RECORD_SEEN_H
 #define MT_RECORD_SEEN_H

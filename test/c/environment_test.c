@@ -69,12 +69,41 @@ static void an_absurdly_long_entry_is_not_ours(void **state) {
     free(value);
 }
 
+/* Go's runtime looks for the vector behind the list, and would end without it. */
+static void the_vector_stays_behind_the_list(void **state) {
+    (void)state;
+    char a[] = "A=1", ours[] = "LD_PRELOAD=/x/mtrace.so", b[] = "MTRACE=1";
+    char *kernels[] = {ours, a, b, NULL, (char *)6, (char *)4096, NULL, NULL};
+    char **edited = mt_environment_copy(kernels);
+    assert_non_null(edited);
+    mt_environment_remove(edited, is_ours);
+    mt_environment_drop(edited, "MTRACE");
+    mt_environment_settle(kernels, edited);
+    assert_true(edited[0] == a && !edited[1]);
+    assert_true((uintptr_t)edited[2] == 6 && (uintptr_t)edited[3] == 4096 && !edited[4]);
+    assert_true(kernels[0] == a && kernels[1] == a && kernels[2] == a && !kernels[3]);
+    assert_true((uintptr_t)kernels[4] == 6);
+}
+
+static void of_a_list_of_ours_alone_nothing_is_left(void **state) {
+    (void)state;
+    char ours[] = "LD_PRELOAD=/x/mtrace.so";
+    char *kernels[] = {ours, NULL, NULL, NULL};
+    char **edited = mt_environment_copy(kernels);
+    mt_environment_remove(edited, is_ours);
+    mt_environment_settle(kernels, edited);
+    assert_null(edited[0]);
+    assert_string_equal(kernels[0], "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_our_entry_goes),
         cmocka_unit_test(other_values_stay_to_the_letter),
         cmocka_unit_test(what_has_no_entry_of_ours_is_not_written_to),
         cmocka_unit_test(an_absurdly_long_entry_is_not_ours),
+        cmocka_unit_test(the_vector_stays_behind_the_list),
+        cmocka_unit_test(of_a_list_of_ours_alone_nothing_is_left),
     };
     return cmocka_run_group_tests_name("environment", tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
  * runs in a child. */
 #include "unit.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -9,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctl/find.h"
+#include "ctl/target.h"
 #include "record/chunks.h"
 #include "record/region.h"
 #include "record/sites.h"
@@ -73,6 +77,76 @@ static void share_and_list(void) {
     CHECK(strcmp((const char *)h + h->entry[0].offset, "seen from outside") == 0);
     mt_region_return(a, 1000);
     CHECK(h->entry[0].kind == 0 && h->entry[1].kind == MT_REGION_SITES);
+}
+
+/* The tables of a core dump would be read whole, a gigabyte of holes. */
+static bool is_left_out_of_dumps(const void *memory) {
+    FILE *f = fopen("/proc/self/smaps", "r");
+    char line[512];
+    unsigned long lo, hi;
+    bool here = false, left_out = false;
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2)
+            here = lo <= (uintptr_t)memory && (uintptr_t)memory < hi;
+        if (here && strncmp(line, "VmFlags:", 8) == 0) left_out |= strstr(line, " dd ") != NULL;
+    }
+    fclose(f);
+    return left_out;
+}
+
+static void share_for_good(void) {
+    int fd = mt_region_share(4096);
+    CHECK(fd >= 0 && ftruncate(fd, 0) == -1 && ftruncate(fd, 1 << 30) == -1);
+    CHECK(is_left_out_of_dumps(mt_region_shared()));
+}
+
+static void its_size_stays_and_a_core_dump_leaves_it_out(void **state) {
+    (void)state;
+    assert_int_equal(in_child(share_for_good), 0);
+}
+
+/* Who sent it could cut it off while it is read, which ends the reader. */
+static void open_cut(void) {
+    mt_target target;
+    int fd = mt_region_share(4096), other = memfd_create("mtrace.1", MFD_CLOEXEC);
+    struct stat s;
+    CHECK(fstat(fd, &s) == 0 && ftruncate(other, s.st_size) == 0);
+    CHECK(pwrite(other, mt_region_shared(), MT_REGION_HEADER, 0) == MT_REGION_HEADER);
+    CHECK(dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) == STDERR_FILENO);
+    CHECK(mt_target_open(&target, fd, getpid()));
+    mt_target_close(&target);
+    CHECK(!mt_target_open(&target, other, getpid()));
+}
+
+static void memory_that_may_be_cut_off_is_not_read(void **state) {
+    (void)state;
+    assert_int_equal(in_child(open_cut), 0);
+}
+
+/* Anybody may call his memory what he likes. */
+static void memory_that_another_user_has_named_so_is_not_found(void **state) {
+    (void)state;
+    int ready[2];
+    char name[32], byte;
+    if (geteuid() != 0) skip();
+    assert_int_equal(pipe(ready), 0);
+    snprintf(name, sizeof name, "mtrace.%d", (int)getpid());
+    pid_t stranger = fork();
+    if (stranger == 0) {
+        if (setuid(65534) != 0 || memfd_create(name, 0) < 0 || write(ready[1], "", 1) != 1)
+            _exit(1);
+        for (;;) pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(mt_find_tables(getpid()), -1);
+    kill(stranger, SIGKILL);
+    waitpid(stranger, NULL, 0);
+    int own = memfd_create(name, 0), found = mt_find_tables(getpid());
+    assert_true(found >= 0);
+    close(found);
+    close(own);
+    close(ready[0]);
 }
 
 static void what_is_taken_is_listed_and_seen_from_outside(void **state) {
@@ -145,6 +219,9 @@ static void where_it_is_used_up_threads_get_memory_all_the_same(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(private_memory_is_zeroed_and_given_back),
+        cmocka_unit_test(its_size_stays_and_a_core_dump_leaves_it_out),
+        cmocka_unit_test(memory_that_may_be_cut_off_is_not_read),
+        cmocka_unit_test(memory_that_another_user_has_named_so_is_not_found),
         cmocka_unit_test(what_is_taken_is_listed_and_seen_from_outside),
         cmocka_unit_test(where_less_may_be_mapped_there_are_fewer_slots),
         cmocka_unit_test(the_largest_size_of_files_is_raised_for_a_moment),

@@ -110,6 +110,23 @@ defmodule Mtrace.CtlRunTest do
       refute report =~ "backtrace"
     end
 
+    test "that calls itself something else is not taken for another one" do
+      {_, report, 0} = run(["run", left(), "renamed"])
+      assert report =~ "[count/peak: 10/10]"
+      refute report =~ "executed another program in its place"
+    end
+
+    test "finds behind its variables what the kernel put there" do
+      {_, _, 0} = run(["run", left(), "vector"])
+      {_, _, 0} = run(["run", left(), "vector"], env: [{"LD_PRELOAD", "/surely/not/there.so"}])
+      {_, _, 0} = run(["run", "env", "-i", left(), "vector"])
+    end
+
+    test "that has given up most system calls ends as it would without us" do
+      {_, report, 0} = run(["run", left(), "strict"])
+      assert report =~ "[count/peak: 10/10]"
+    end
+
     test "goes on, and ends well, when mtracectl is killed", %{tmp_dir: folder} do
       file = Path.join(folder, "held")
       script = ~s("$0" run --outfile /dev/null "$1" held "$2" & echo "by $!"; wait)
@@ -310,6 +327,18 @@ defmodule Mtrace.CtlRunTest do
         assert sentence =~ file
         assert {"", _, 1} = run(["run", "--log", file, "echo", "started"])
       end
+    end
+
+    test "reports that become larger than what there is room for" do
+      assert {"", sentence, 1} = run(["run", "--outfile", "/dev/full", left()])
+      assert sentence =~ "the report is not whole in /dev/full: No space left on device"
+      assert {"", _, 7} = run(["run", "--outfile", "/dev/full", left(), "exit", "7"])
+
+      {port, pid} = start(path(), ["run", "--outfile", "/dev/null", left(), "wait"])
+      full = ~s(exec "#{path()}" report #{pid} 2>&1 >/dev/full)
+      assert {sentence, 1} = System.cmd("sh", ["-c", full])
+      assert sentence =~ "the report is not whole in stdout: No space left on device"
+      finish(port)
     end
 
     test "processes that are gone, or not traced" do

@@ -87,6 +87,12 @@ defmodule Mtrace.LogWriterTest do
     assert @whole = check(context.log)
   end
 
+  test "what handlers jump out of is lost and no more", context do
+    assert {"", 0} = log(context, "jumps")
+    assert %{partly: 0, workers: workers, ends: 1, undefined: 0} = check(context.log)
+    assert workers == @workers + 1
+  end
+
   test "a program that closes all descriptors keeps its log, and its files their bytes",
        context do
     assert {"", 0} = log(context, "closes", Path.join(context.folder, "own"))

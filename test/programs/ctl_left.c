@@ -1,13 +1,19 @@
 /* What mtracectl is tried on: leaves 10 chunks of 100 bytes, by `leak`, and ends as it is told:
  *
- *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | freed | held
- * FILE]
+ *   ctl_left [clean | exit N | _exit N | signal N | fork N | own | reset | wait | freed |
+ *            renamed | strict | vector | held FILE]
  */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +63,38 @@ static void hold(const char *path) {
     (void)n;
 }
 
+/* As services do that have nothing left to ask of the kernel; ended at any other call. */
+static void give_up_calls(void) {
+#define MAY(call)                                                                              \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),                                           \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    struct sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+                                   MAY(SYS_read),
+                                   MAY(SYS_write),
+                                   MAY(SYS_exit_group),
+                                   MAY(SYS_brk),
+                                   MAY(SYS_mmap),
+                                   MAY(SYS_munmap),
+                                   MAY(SYS_getpid),
+                                   MAY(SYS_clock_gettime),
+                                   MAY(SYS_futex),
+                                   BPF_STMT(BPF_RET | BPF_K, 0x80000000u)}; /* kill all */
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(99);
+}
+
+/* Go's runtime reads it so. */
+static bool finds_vector(char **variables) {
+    bool ours = false;
+    for (; *variables; variables++)
+        ours |= strncmp(*variables, "MTRACE", 6) == 0 || strstr(*variables, "mtrace.so");
+    for (unsigned long *v = (unsigned long *)variables + 1; v[0]; v += 2)
+        if (v[0] == AT_PAGESZ) return v[1] == (unsigned long)getpagesize() && !ours;
+    return false;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     int number = argc > 2 ? atoi(argv[2]) : 0;
@@ -77,6 +115,13 @@ int main(int argc, char **argv) {
         raise(SIGQUIT);
         kept[0] = later();
     }
+    if (strcmp(what, "renamed") == 0) {
+        prctl(PR_SET_NAME, "worker: idle");
+        _exit(0);
+    }
+    if (strcmp(what, "vector") == 0)
+        return !finds_vector(argv + argc + 1) || !finds_vector(environ);
+    if (strcmp(what, "strict") == 0) give_up_calls();
     if (strcmp(what, "wait") == 0) wait_for_stdin();
     if (strcmp(what, "freed") == 0) {
         wait_for_stdin();

@@ -10,13 +10,16 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/ucontext.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +199,62 @@ static void is_interrupted(const char *unused) {
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
+static sigjmp_buf back;
+static pthread_t jumper;
+static uintptr_t ours[2]; /* where the code lies that is not to be jumped out of for good */
+
+static int find_ours(struct dl_phdr_info *info, size_t size, void *unused) {
+    (void)size, (void)unused;
+    if (!strstr(info->dlpi_name, "mtrace.so")) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_flags & PF_X) {
+            ours[0] = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            ours[1] = ours[0] + info->dlpi_phdr[i].p_memsz;
+        }
+    return 1;
+}
+
+/* Only out of the tracer: the allocator would be left behind as no allocator allows. */
+static void jump(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info;
+#if defined __x86_64__
+    uintptr_t pc = (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+#elif defined __aarch64__
+    uintptr_t pc = (uintptr_t)((ucontext_t *)context)->uc_mcontext.pc;
+#else
+    uintptr_t pc = 0;
+#endif
+    if (pthread_equal(pthread_self(), jumper) && pc >= ours[0] && pc < ours[1])
+        siglongjmp(back, 1);
+}
+
+/* Deeper than what comes later: that is how what was jumped out of is known. */
+__attribute__((noinline)) static void go_deep(void) {
+    volatile char room[4096];
+    CHECK(room[0] = 1);
+    for (;;) free(malloc(500));
+}
+
+/* Thousands of times; then it works as the others do. */
+static void jumps(const char *unused) {
+    struct sigaction action = {.sa_sigaction = jump, .sa_flags = SA_SIGINFO};
+    struct itimerval every = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+    static volatile int times;
+    char *kept[KEPT] = {0};
+    (void)unused;
+    jumper = pthread_self();
+    pthread_setname_np(jumper, "worker");
+    dl_iterate_phdr(find_ours, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+    if (sigsetjmp(back, 1)) times++;
+    if (times < 3000) go_deep();
+    setitimer(ITIMER_REAL, &never, NULL);
+    signal(SIGALRM, SIG_IGN);
+    work(0, events, kept);
+    for (int i = 0; i < KEPT; i++) free(kept[i]);
+}
+
 static void *cancelled(void *unused) {
     for (;;) {
         free(malloc(4321));
@@ -272,6 +331,7 @@ int main(int argc, char **argv) {
                 {"threads", starts_threads},
                 {"signals", is_interrupted},
                 {"cancels", cancels},
+                {"jumps", jumps},
                 {"family", calls_all},
                 {"exits", exits}};
     CHECK(argc >= 4);
