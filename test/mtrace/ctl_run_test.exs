@@ -411,11 +411,6 @@ defmodule Mtrace.CtlRunTest do
     end
   end
 
-  test "a report that cannot be written makes the status 1" do
-    assert {_, sentence, 1} = run(["run", "--outfile", "/dev/full", left(), "10"])
-    assert sentence =~ "the report is not whole in /dev/full"
-  end
-
   test "its version is that of the package" do
     assert {"mtracectl " <> version, "", 0} = run(["--version"])
     assert String.trim(version) == to_string(Application.spec(:mtrace, :vsn))

@@ -177,6 +177,17 @@ defmodule Mtrace.PackageTest do
     assert File.stat!(Path.join(source, "c_src/serve/nif.o")).mtime > before
   end
 
+  # Who has no Erlang has no erl_nif.h either.
+  test "without Erlang's headers it is built for programs that are no BEAM", %{dir: dir} do
+    mtrace = copy(dir)
+    sh!("make -s -C c_src ERTS_INCLUDE_DIR=none", mtrace)
+    refute sh!("nm -D priv/mtrace.so", mtrace) =~ "nif_init"
+    leaky = Mtrace.Test.Program.path("ctl_left")
+    assert sh!("priv/mtracectl run #{leaky}", mtrace) =~ "10 chunks known, 0 ignored"
+    sh!("make -s -C c_src", mtrace)
+    assert sh!("nm -D priv/mtrace.so", mtrace) =~ "nif_init"
+  end
+
   test "what is missing is named in one sentence with its package", %{dir: dir} do
     source = copy(dir)
     empty = Path.join(dir, "empty")

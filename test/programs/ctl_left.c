@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern char **environ; /* unistd.h has it for _GNU_SOURCE only */
+
 static void *kept[10];
 
 __attribute__((noinline)) static void leak(void) {
