@@ -101,7 +101,7 @@ static inline uint32_t stamp_of(const mt_log_buffer *b) {
 
 static inline uint32_t number_of(mt_log_buffer *b, void *const *stack, uint32_t frames) {
     bool defines;
-    uint32_t number = mt_log_stacks_number(stack, frames, stamp_of(b), &defines);
+    uint32_t number = mt_log_stacks_number(stack, frames, stamp_of(b), &b->writer, &defines);
     if (UNLIKELY(defines)) define(b, stack, frames, number);
     return number;
 }

@@ -14,7 +14,7 @@
  * An event is lost, and counted, where a thread has no block (thread.h), in a signal handler
  * that came in between, and with a block that cannot be written. What lies in the buffers is
  * lost with kill -9, with _exit, and with exec, which replaces the program (and, where it keeps
- * MTRACE_LOG without %p, the file). A stack may be defined in a buffer that is lost.
+ * MTRACE_LOG without %p, the file); the stacks of what was written before are in the file.
  *
  * Each thread that allocates has a buffer of 74 KiB. The child of a fork logs nothing. What
  * is written when: a thread's events, when 48 KiB of them are there, when something is added

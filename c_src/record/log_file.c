@@ -152,10 +152,7 @@ static void take_back(int fd, const mt_log_block *block, size_t n) {
 
 static bool put(int fd, const mt_log_block *block) {
     long n = syscall(SYS_write, fd, block, (size_t)block->bytes);
-    if (n == (long)block->bytes) {
-        atomic_fetch_add_explicit(&f.bytes, block->bytes, memory_order_relaxed);
-        return true;
-    }
+    if (n == (long)block->bytes) return true;
     if (n > 0) take_back(fd, block, (size_t)n);
     atomic_store_explicit(&f.retry_ns, block->end_ns + RETRY_NS, memory_order_relaxed);
     return false;
@@ -175,8 +172,9 @@ static bool begin_in(int fd, int old, mt_log_reason reason) {
     uint32_t generation = atomic_load(&mt_log_file_present) + (reason != MT_LOG_FIRST);
     identity id;
     if (fd < 0) return false;
-    atomic_store(&f.bytes, 0);
-    if (!identify(fd, "", &id) || !put(fd, f.first(generation, reason))) {
+    const mt_log_block *first = f.first(generation, reason);
+    atomic_store(&f.bytes, first->bytes);
+    if (!identify(fd, "", &id) || !put(fd, first)) {
         close_it(fd);
         return false;
     }
@@ -197,8 +195,9 @@ static bool begin_over(int fd) {
     for (int i = 0; i < 3; i++) {
         mt_log_block there = {0};
         if (ftruncate(fd, 0) != 0) return false;
-        atomic_store(&f.bytes, 0);
-        if (!put(fd, f.first(generation, MT_LOG_STARTED_OVER))) return false;
+        const mt_log_block *first = f.first(generation, MT_LOG_STARTED_OVER);
+        atomic_store(&f.bytes, first->bytes);
+        if (!put(fd, first)) return false;
         if (pread(fd, &there, sizeof there, 0) != sizeof there ||
             there.generation == generation)
             break;
@@ -262,7 +261,7 @@ static void move(int old) {
 }
 
 static mt_log_written fill(int fd, uint64_t now_ns) {
-    if (!take_turn()) return MT_LOG_FORMER;
+    if (!take_turn()) return MT_LOG_LOST;
     bool done = false;
     if (f.stops) {
         atomic_store(&f.ended, true);
@@ -274,6 +273,17 @@ static mt_log_written fill(int fd, uint64_t now_ns) {
     return f.stops ? MT_LOG_ENDED : done ? MT_LOG_FORMER : MT_LOG_LOST;
 }
 
+/* Room for it below the limit, if there is some: before it is written, or several threads would
+ * find the same room. */
+static bool reserve(uint64_t bytes) {
+    uint64_t there = atomic_load_explicit(&f.bytes, memory_order_relaxed);
+    do {
+        if (f.limit && there + bytes > f.limit) return false;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &f.bytes, &there, there + bytes, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
 static mt_log_written append(const mt_log_block *block) {
     uint64_t now = block->end_ns;
     if (atomic_load(&f.ended)) return MT_LOG_ENDED;
@@ -283,15 +293,16 @@ static mt_log_written append(const mt_log_block *block) {
         atomic_store(&f.retry_ns, now + RETRY_NS);
         return MT_LOG_LOST;
     }
-    if (atomic_load(&f.changing) || block->generation != atomic_load(&mt_log_file_present))
-        return MT_LOG_FORMER;
+    if (block->generation != atomic_load(&mt_log_file_present)) return MT_LOG_FORMER;
+    if (atomic_load(&f.changing)) return MT_LOG_LOST;
     int fd = atomic_load(&f.fd);
     bool moved = has_moved(now);
-    if (f.limit && !moved && atomic_load(&f.bytes) + block->bytes > f.limit)
-        return fill(fd, now);
-    mt_log_written result = put(fd, block) ? MT_LOG_WRITTEN : MT_LOG_LOST;
+    if (!moved && !reserve(block->bytes)) return fill(fd, now);
+    bool written = put(fd, block);
     if (moved) move(fd);
-    return result;
+    else if (!written && block->generation == atomic_load(&mt_log_file_present))
+        atomic_fetch_sub_explicit(&f.bytes, block->bytes, memory_order_relaxed);
+    return written ? MT_LOG_WRITTEN : MT_LOG_LOST;
 }
 
 mt_log_written mt_log_file_append(const mt_log_block *block) {

@@ -55,7 +55,7 @@ static inline uint32_t mt_log_file_generation(void) {
 
 typedef enum mt_log_written {
     MT_LOG_WRITTEN,
-    MT_LOG_FORMER, /* of a former generation, gone with it */
+    MT_LOG_FORMER, /* of a former generation: not written */
     MT_LOG_LOST,   /* it could not be written */
     MT_LOG_ENDED   /* it could not, and none can any more */
 } mt_log_written;
