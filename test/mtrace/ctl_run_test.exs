@@ -25,6 +25,22 @@ defmodule Mtrace.CtlRunTest do
       assert report =~ ~r{VSS/RSS/shared\)   : \d.* / \d.* / \d}
     end
 
+    test "a library that came to lie where another one did has rows and names of its own" do
+      [a, b] = for x <- ~w(a b), do: Program.path("replaced_#{x}.so")
+
+      for libraries <- [[a, b], [b, a, b], [a, a, a, b]] do
+        {"1\n", report, 0} = trace("ctl_replaced", libraries)
+
+        for {library, name} <- [{a, "in_a"}, {b, "in_b"}] do
+          n = 10 * Enum.count(libraries, &(&1 == library))
+
+          assert [block] = for(part <- String.split(report, " === "), part =~ name, do: part)
+          assert block =~ "[count/peak: #{n}/"
+          assert block =~ ~r/left_there .*replaced_#{String.last(name)}\.so/
+        end
+      end
+    end
+
     test "nothing is printed where everything was freed" do
       assert {"", "", 0} = trace("ctl_left", ["clean"])
       assert {"", "", 0} = trace(["--error-exitcode", "9"], "ctl_left", ["clean"])
