@@ -158,6 +158,11 @@ mt_preload mt_preload_start(void) {
     return start(&options);
 }
 
+bool mt_preload_log_again(void) {
+    mt_options options = mt_options_read(environment_get, complain);
+    return !given || begin_log(&options);
+}
+
 /* For mtracectl, if it wants to: where it has gone nobody would look at what is recorded. What
  * this process starts is as it would be without us, unless its children are wanted too. */
 static mt_preload start_preloaded(void) {

@@ -248,6 +248,7 @@ int mt_log_begin(const mt_log_options *from, uint32_t depth) {
                             sizeof path))
         return errno = EINVAL, -1;
     mt_log_clock_start();
+    atomic_store(&state->dropped, 0);
     state->depth = depth;
     state->frees = (uint32_t)from->frees;
     atomic_store(&state->stamp, 1);

@@ -26,6 +26,7 @@ mt_log_buffer *mt_log_buffer_get(mt_thread *block) {
     mt_log_buffer *b = block->log;
     if (b) return b;
     if (!(b = mt_private_take(sizeof *b))) return NULL;
+    b->taken = NEVER;
     mt_log_buffer_begin(b, (uint32_t)block->tid);
     block->log = b;
     return b;
@@ -70,7 +71,8 @@ static void lose(mt_log_buffer *b, uint32_t defs) {
 }
 
 void mt_log_buffer_renew(mt_log_buffer *b) {
-    count_dropped(b, b->events);
+    if (b->taken != b->generation) count_dropped(b, b->events);
+    else b->dropped = 0;
     empty(b);
 }
 
@@ -219,6 +221,8 @@ void mt_log_buffer_take(mt_log_buffer *b) {
         nanosleep(&moment, NULL);
     }
     copy_complete(&copy, b);
+    b->taken = b->generation;
+    copy.taken = NEVER;
     if (copy.generation != mt_log_file_generation()) mt_log_buffer_renew(&copy);
     if (copy.events || copy.defs || copy.dropped) write_out(&copy);
     atomic_flag_clear_explicit(&b->writing, memory_order_release);

@@ -51,6 +51,7 @@ typedef struct mt_log_buffer {
     uint32_t generation;           /* of what is in it */
     uint32_t number, tid;          /* the thread's */
     uint32_t sequence, told;       /* of its next block; told: the generation that knows it */
+    uint32_t taken;                /* the generation that was taken of it at an end */
     uint32_t dropped;              /* events since the last block that was written */
     uint64_t begin, last, due;  /* in units: of the first and the last event; to be written */
     volatile uintptr_t busy_sp; /* not 0: something is being added, by a function here */

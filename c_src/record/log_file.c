@@ -328,6 +328,17 @@ void mt_log_file_end(mt_log_ending why) {
     mt_shelter_leave(&shelter);
 }
 
+/* There was a log before, which has ended: what still lies in buffers is of its generation. */
+static void begin_again(void) {
+    int before = atomic_load(&f.fd);
+    if (!atomic_load(&f.ended)) return;
+    if (is_ours(before)) close_it(before);
+    atomic_store(&f.fd, -1);
+    atomic_fetch_add(&mt_log_file_present, 1);
+    atomic_store(&f.retry_ns, 0);
+    atomic_store(&f.ended, false);
+}
+
 int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_first *first) {
     mt_shelter shelter;
     strncpy(f.path, path, sizeof f.path - 1);
@@ -335,6 +346,7 @@ int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_f
     f.stops = stops;
     f.first = first;
     mt_shelter_enter(&shelter);
+    begin_again();
     errno = 0;
     bool opened = begin_in(create_instead(), -1, MT_LOG_FIRST);
     int error = errno;
