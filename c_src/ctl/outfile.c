@@ -99,6 +99,7 @@ int mt_outfile_write(mt_outfile *o, pid_t pid, const char *name, const char *tex
     if (to && !well) mt_say("the report is not whole in %s: %s", path, strerror(errno));
     if (to && to != o->one) fclose(to);
     free(path);
+    o->failed |= !well;
     return well ? 0 : -1;
 }
 
@@ -106,5 +107,5 @@ int mt_outfile_close(mt_outfile *o) {
     int failed = o->one ? fclose(o->one) : 0;
     if (failed) mt_say("the report is not whole in %s: %s", o->pattern, strerror(errno));
     o->one = NULL;
-    return failed ? -1 : 0;
+    return failed || o->failed ? -1 : 0;
 }

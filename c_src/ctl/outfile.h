@@ -10,6 +10,7 @@ typedef struct mt_outfile {
     const char *pattern; /* NULL: none */
     FILE *none;          /* where it goes then */
     FILE *one;           /* the same for all processes */
+    bool failed;         /* some report is not whole in its file, which has been said */
 } mt_outfile;
 
 /* The text with %p as the process's number, %c as its name (without slashes and control

@@ -206,7 +206,7 @@ static int end(run *r) {
                "emptied before",
                r->arguments.rest[0]);
     int failed = mt_outfile_close(&r->outfile);
-    mt_orphans_close(r->orphans);
+    failed |= mt_orphans_close(r->orphans);
     mt_watch_close(&r->watch);
     mt_socket_close(&r->socket);
     if (WIFSIGNALED(r->status)) mt_end_by(WTERMSIG(r->status));

@@ -15,6 +15,51 @@ defmodule Mtrace.CtlRunTest do
     run(["run"] ++ options ++ ["--", "sh", "-c", script], env: env)
   end
 
+  describe "on a full disk" do
+    test "a report that is not whole, and rows that are lost, are failures" do
+      assert {"", said, 1} = trace(["--outfile", "/dev/full"], "ctl_left", [])
+      assert said =~ "the report is not whole in /dev/full: No space left on device"
+      assert {_, _, 7} = trace(["--outfile", "/dev/full"], "ctl_left", ["exit", "7"])
+
+      {port, _} =
+        start(
+          path(),
+          ~w(run --outfile /dev/null --orphans 1 --csv /dev/full) ++ [left(), "wait"]
+        )
+
+      said = await(port, "", ~r/not written any further/)
+      assert said =~ "/dev/full is not written any further: No space left on device"
+      assert {_, 1} = finish(port)
+    end
+  end
+
+  describe "in a container" do
+    test "a process is found by its number outside, whatever it calls itself" do
+      if match?(
+           {_, 0},
+           System.cmd("unshare", ~w(-pf --mount-proc true), stderr_to_stdout: true)
+         ) do
+        inside =
+          ~w(-pf --mount-proc) ++ [path(), "run", "--outfile", "/dev/null", left(), "wait"]
+
+        {port, number} = start(System.find_executable("unshare"), inside)
+        {found, 0} = System.cmd("pgrep", ["-f", "^#{left()} wait$"])
+
+        outside =
+          for pid <- String.split(found),
+              File.read!("/proc/#{pid}/status") =~ ~r/^NSpid:.*\t#{number}$/m,
+              do: pid
+
+        assert [pid | _] = outside
+        refute pid == "#{number}"
+        assert {report, "", 0} = run(["report", pid])
+        assert report =~ "10 chunks not freed"
+        assert report =~ "by process #{pid} "
+        assert {_, 0} = finish(port)
+      end
+    end
+  end
+
   describe "at the end" do
     test "what was not freed is reported by stack, every chunk, with names and totals" do
       {"", report, 0} = trace("ctl_left", [])
