@@ -13,6 +13,8 @@
 #include "commands.h"
 #include "processes.h"
 
+enum { TRIES = 20, PAUSE_US = 50000 };
+
 /* The memory as the process has it mapped. */
 typedef struct {
     char name[64];
@@ -77,15 +79,24 @@ static int look_in(pid_t pid, const wanted *w) {
     return fd;
 }
 
-int mt_find_tables(pid_t pid) {
-    wanted w;
+static int look_everywhere(pid_t first, const wanted *w) {
     struct dirent *entry;
-    if (!want(&w, pid)) return -1;
-    int fd = look_in(pid, &w);
+    int fd = look_in(first, w);
     DIR *d = fd < 0 ? opendir("/proc") : NULL;
     while (d && fd < 0 && (entry = readdir(d)))
-        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), &w);
+        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), w);
     if (d) closedir(d);
+    return fd;
+}
+
+/* On its way from the process to mtracectl it is nobody's. */
+int mt_find_tables(pid_t pid) {
+    wanted w;
+    int fd = -1;
+    for (int i = 0; i < TRIES && fd < 0 && want(&w, pid); i++) {
+        if (i > 0) usleep(PAUSE_US);
+        fd = look_everywhere(pid, &w);
+    }
     return fd;
 }
 

@@ -33,6 +33,30 @@ defmodule Mtrace.CtlRunTest do
     end
   end
 
+  describe "a BEAM" do
+    test "and what its start script runs is reported with the programs that it starts" do
+      out = ["run", "--children", "--outfile", "/dev/stderr", "--", "erl", "-noshell", "-eval"]
+      {"", report, 0} = run(out ++ ["halt()."])
+      assert report =~ ~r/chunks not freed at the end of process \d+ \(\S*beam\.smp /
+      {"", said, 0} = run(["run", "--", "erl", "-noshell", "-eval", "halt()."])
+      assert said =~ "has executed another program in its place, beam.smp"
+      assert said =~ "give --children"
+    end
+
+    test "knows that it runs under mtracectl, and answers all the same" do
+      ebin = Path.join(:code.lib_dir(:mtrace), "ebin")
+
+      asks =
+        "IO.puts(inspect({Mtrace.status().notes, length(Mtrace.olds(3)), Mtrace.attach()}))"
+
+      {said, _, 0} =
+        run(~w(run --children --outfile /dev/null -- elixir -pa) ++ [ebin, "-e", asks])
+
+      assert said =~ ~r/mtracectl runs this node .* mtracectl report \d+ tells/
+      assert said =~ ", 3, {:error, :preloaded}}"
+    end
+  end
+
   describe "in a container" do
     test "a process is found by its number outside, whatever it calls itself" do
       if match?(
