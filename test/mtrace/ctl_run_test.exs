@@ -33,6 +33,34 @@ defmodule Mtrace.CtlRunTest do
     end
   end
 
+  describe "a program with file capabilities" do
+    test "is refused for who would not be given them under a preload" do
+      folder =
+        Path.join(System.tmp_dir!(), "mtrace-capable-#{System.unique_integer([:positive])}")
+
+      File.mkdir_p!(folder)
+      on_exit(fn -> File.rm_rf!(folder) end)
+
+      for file <- [path(), Program.object(), left()],
+          do: {_, 0} = System.cmd("cp", [file, folder])
+
+      File.chmod!(folder, 0o755)
+      [ours, capable] = for name <- ~w(mtracectl ctl_left), do: Path.join(folder, name)
+      nobody = ~w(--reuid=65534 --regid=65534 --clear-groups)
+
+      if Enum.all?(~w(setcap setpriv), &System.find_executable/1) and
+           match?(
+             {_, 0},
+             System.cmd("setcap", ["cap_net_raw+ep", capable], stderr_to_stdout: true)
+           ) do
+        {said, 1} =
+          System.cmd("setpriv", nobody ++ [ours, "run", capable], stderr_to_stdout: true)
+
+        assert said =~ "#{capable} cannot be traced: it has file capabilities"
+      end
+    end
+  end
+
   describe "a BEAM" do
     test "and what its start script runs is reported with the programs that it starts" do
       out = ["run", "--children", "--outfile", "/dev/stderr", "--", "erl", "-noshell", "-eval"]
