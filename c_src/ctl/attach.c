@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,40 +51,53 @@ static bool stop_quietly(mt_gdb *g, pid_t pid) {
     return false;
 }
 
-/* In gdb's own language; a string there is ours between quotes. */
-static void put_string(FILE *to, const char *text) {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < ' ' || c == '"' || c == '\\' || c > 126) fprintf(to, "\\%03o", c);
-        else fputc(c, to);
+enum { OBJECT_ROOM = 8192, FUNCTION_ROOM = 64, ROOM = 16384 };
+
+/* A string between quotes would be put into memory that gdb allocates there, in the program's
+ * heap, and leaves. So it is written word by word, into a page that is unmapped again. */
+static void put_string(FILE *to, const char *text, size_t at) {
+    size_t n = strlen(text) + 1;
+    for (size_t i = 0; i < n; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, text + i, n - i < sizeof word ? n - i : sizeof word);
+        fprintf(to, "set {unsigned long long}($mt_room + %zu) = 0x%llx\n", at + i,
+                (unsigned long long)word);
     }
 }
 
-/* dlopen is libc's own from glibc 2.34 on; before, programs may have only libc's private one.
- */
+/* In gdb's own language. dlopen is libc's own from glibc 2.34 on; before, programs may have
+ * only libc's private one. */
 static char *calls(const char *object, const char *function, const char *options) {
     char *text = NULL;
     size_t n;
+    if (strlen(object) >= OBJECT_ROOM || strlen(function) >= FUNCTION_ROOM ||
+        (options && strlen(options) >= ROOM - OBJECT_ROOM - FUNCTION_ROOM))
+        return NULL;
     FILE *to = open_memstream(&text, &n);
     if (!to) return NULL;
-    fputs("set $mt_handle = (void *)0\n"
-          "set $mt_function = (void *)0\n"
-          "set $mt_handle = ((void *(*)(const char *, int))dlopen)(\"",
-          to);
-    put_string(to, object);
-    fputs("\", 2)\n"
-          "if $mt_handle != 0\n"
-          "set $mt_function = ((void *(*)(void *, const char *))dlsym)($mt_handle, \"",
-          to);
-    put_string(to, function);
-    fputs("\")\nend\nif $mt_function != 0\nprintf \"mtrace-result %d\\n\", ", to);
-    if (options) {
-        fprintf(to, "((int (*)(int, const char *))$mt_function)(%d, \"", MT_ATTACHED_VERSION);
-        put_string(to, options);
-        fputs("\")\nend\n", to);
-    } else {
-        fprintf(to, "((int (*)(int))$mt_function)(%d)\nend\n", MT_ATTACHED_VERSION);
-    }
+    fprintf(to,
+            "set language c\n"
+            "set $mt_handle = (void *)0\n"
+            "set $mt_function = (void *)0\n"
+            "set $mt_room = ((char *(*)(void *, unsigned long, int, int, int, long))mmap)"
+            "(0, %d, %d, %d, -1, 0)\n"
+            "if (long)$mt_room != -1\n",
+            ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    put_string(to, object, 0);
+    put_string(to, function, OBJECT_ROOM);
+    if (options) put_string(to, options, OBJECT_ROOM + FUNCTION_ROOM);
+    fprintf(to,
+            "set $mt_handle = ((void *(*)(const char *, int))dlopen)($mt_room, 2)\n"
+            "if $mt_handle != 0\n"
+            "set $mt_function = ((void *(*)(void *, const char *))dlsym)"
+            "($mt_handle, $mt_room + %d)\nend\n"
+            "if $mt_function != 0\nprintf \"mtrace-result %%d\\n\", ",
+            OBJECT_ROOM);
+    if (options)
+        fprintf(to, "((int (*)(int, const char *))$mt_function)(%d, $mt_room + %d)\nend\n",
+                MT_ATTACHED_VERSION, OBJECT_ROOM + FUNCTION_ROOM);
+    else fprintf(to, "((int (*)(int))$mt_function)(%d)\nend\n", MT_ATTACHED_VERSION);
+    fprintf(to, "call ((int (*)(void *, unsigned long))munmap)($mt_room, %d)\nend\n", ROOM);
     return fclose(to) == 0 ? text : NULL;
 }
 
@@ -97,6 +111,8 @@ static const char *reason_of(long result) {
         return "another allocator stands in front of us there";
     case MT_ATTACH_NO_MEMORY:
         return "there is no memory for the tables; try fewer --slots";
+    case MT_ATTACH_NO_LOG:
+        return "it cannot write the file of --log: its own rights and folders count";
     case MT_ATTACH_NO_ALLOCATOR:
         return "no object in it calls a malloc that could be stood in front of";
     case MT_ATTACHED_NOT_SHARED:
@@ -127,18 +143,15 @@ static long call_there(pid_t pid, const char *object, const char *function, cons
     return result;
 }
 
-/* Seen from here, not from the folder of the process. */
-static void put_log(FILE *to, const char *path) {
-    char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
+/* In our folder, not in the process's; the folder's name is meant as it is. */
+static void put_log(FILE *to, const char *folder, const char *log) {
     fputs("MTRACE_LOG=", to);
-    for (const char *c = folder ? folder : ""; *c; c++)
-        fputs(*c == '%' ? "%%" : (char[]){*c, 0}, to);
-    fprintf(to, "%s%s\n", folder ? "/" : "", path);
-    free(folder);
+    for (const char *c = folder; *c; c++) fprintf(to, *c == '%' ? "%%%%" : "%c", *c);
+    fprintf(to, "/%s\n", log);
 }
 
 static char *options_of(const mt_arguments *a) {
-    char *text = NULL;
+    char *text = NULL, *here = NULL;
     size_t n;
     FILE *to = open_memstream(&text, &n);
     if (!to) return NULL;
@@ -146,7 +159,9 @@ static char *options_of(const mt_arguments *a) {
             (unsigned long long)a->slots);
     if (a->interval != MT_ADAPTIVE)
         fprintf(to, "MTRACE_INTERVAL=%llu\n", (unsigned long long)a->interval);
-    if (a->log) put_log(to, a->log);
+    if (a->log && *a->log != '/' && (here = getcwd(NULL, 0))) put_log(to, here, a->log);
+    else if (a->log) fprintf(to, "MTRACE_LOG=%s\n", a->log);
+    free(here);
     if (a->log_limit) fprintf(to, "MTRACE_LOG_LIMIT=%s\n", a->log_limit);
     if (a->log_full) fprintf(to, "MTRACE_LOG_FULL=%s\n", a->log_full);
     return fclose(to) == 0 ? text : NULL;
@@ -197,10 +212,15 @@ static int attach(const mt_arguments *a, pid_t pid) {
     char *object = mt_program_object(), *options = options_of(a);
     bool called = false;
     long result = -1;
-    if (object && options && may_attach(pid, object)) {
+    if (object && options && may_attach(pid, object) && mt_outfile_may(a->log)) {
         result = call_there(pid, object, "mtrace_attach", options, &called);
         if (called && result != MT_ATTACH_DONE)
             mt_say("%d is not traced: %s", (int)pid, reason_of(result));
+        else if (called && a->log)
+            printf(
+                "%d is logged from now on into %s; mtracectl detach %d ends it, mtracectl log "
+                "%s tells what is in it\n",
+                (int)pid, a->log, (int)pid, a->log);
         else if (called)
             printf("%d is traced from now on.\n"
                    "mtracectl report %d tells what it holds, mtracectl detach %d ends it.\n",

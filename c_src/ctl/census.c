@@ -148,8 +148,24 @@ static void join(builder *b, mt_census_site *to, const sum *s) {
     if (s->youngest_ns > to->youngest_ns) to->youngest_ns = s->youngest_ns;
 }
 
-/* The same stack has several rows where threads met it at the same time, and where it differs
- * in what a program without Erlang does not know. */
+/* Of those with the same addresses, which are the last ones, that which led through the same
+ * files; or NULL. */
+static mt_census_site *site_of(const builder *b, const sum *s) {
+    const mt_census *c = &b->census;
+    for (uint32_t i = c->sites; i-- > 0;) {
+        mt_census_site *site = &c->site[i];
+        if (site->frames != s->frames ||
+            memcmp(site->stack, s->stack, s->frames * sizeof *s->stack) != 0)
+            break;
+        if (mt_journal_alike(c->object, c->objects, s->stack, s->frames, site->youngest_ns,
+                             s->youngest_ns))
+            return site;
+    }
+    return NULL;
+}
+
+/* The same stack has several rows where threads met it at the same time, where something was
+ * unloaded in between, and where it differs in what a program without Erlang does not know. */
 static bool join_sums(builder *b) {
     size_t words = 0;
     for (uint32_t i = 0; i < b->sums; i++) words += b->sum[i].frames;
@@ -163,15 +179,13 @@ static bool join_sums(builder *b) {
     for (uint32_t i = 0; i < b->sums; i++) {
         const sum *s = &b->sum[i];
         if (s->count <= 0) continue;
-        mt_census_site *site = &c->site[c->sites];
-        if (!last || by_stack(s, last) != 0) {
+        mt_census_site *site = last && by_stack(s, last) == 0 ? site_of(b, s) : NULL;
+        if (!site) {
             memcpy(next, s->stack, s->frames * sizeof *next);
+            site = &c->site[c->sites++];
             *site =
                 (mt_census_site){.stack = next, .frames = s->frames, .oldest_ns = UINT64_MAX};
             next += s->frames;
-            c->sites++;
-        } else {
-            site--;
         }
         last = s;
         join(b, site, s);
@@ -241,10 +255,12 @@ mt_census *mt_target_census(mt_target *t, uint64_t older_than_ns) {
     b->holds = t->last.mappings ? calloc(t->last.mappings, sizeof *b->holds) : NULL;
     b->born_from = atomic_load(&t->header->reset_ns);
     b->born_to = now(CLOCK_MONOTONIC) - older_than_ns;
-    bool well = open_tables(b, t) && add_chunks(b) && join_sums(b);
+    bool well = open_tables(b, t) && add_chunks(b);
+    b->census.object = mt_journal_read(t, &b->census.objects, &b->texts);
+    b->census.unnoted = mt_journal_left_out(t);
+    well = well && join_sums(b);
     describe(b, t);
     add_counters(&b->census, t);
-    b->census.object = mt_journal_read(t, &b->census.objects, &b->texts);
     b->census.memory = b;
     free(b->index);
     free(b->sum);

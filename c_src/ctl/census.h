@@ -39,6 +39,7 @@ typedef struct mt_census {
     mt_census_object *object;
     /* Coverage; recorded: live chunks that are known. */
     uint64_t recorded, ignored, thinned, interval, slots, evicted_sites;
+    uint64_t unnoted; /* files whose place was not noted: what lies there has no name */
     uint64_t allocations, frees; /* calls since the start */
     uint64_t count, bytes;       /* live, sums of the sites */
     /* Of the process, in bytes; 0: not known. The allocator's: mappings that chunks lie in. */

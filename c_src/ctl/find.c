@@ -20,44 +20,96 @@ static bool is_trusted(int fd, int64_t user) {
            (s.st_uid == 0 || s.st_uid == geteuid() || (int64_t)s.st_uid == user);
 }
 
-/* Opens one of the process's descriptors if it is the memory of this name. It may have become
- * something else meanwhile. */
-static int open_if(const char *folder, const char *entry, const char *name, int64_t user) {
+enum { TRIES = 20, PAUSE_US = 50000 };
+
+/* The memory as the process has it mapped. */
+typedef struct {
+    char name[64];
+    uint64_t inode;
+    int64_t user; /* whose process it is */
+} wanted;
+
+/* The process's number as it knows itself: another one in a container. */
+static int inner_number(pid_t pid) {
+    char path[64], line[256];
+    int number = (int)pid;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *status = fopen(path, "re");
+    while (status && fgets(line, sizeof line, status)) {
+        char *last = strncmp(line, "NSpid:", 6) == 0 ? strrchr(line, '\t') : NULL;
+        if (last) number = atoi(last + 1);
+    }
+    if (status) fclose(status);
+    return number;
+}
+
+/* The child of a fork has its parent's mapped, which is not meant. */
+static bool want(wanted *w, pid_t pid) {
+    char path[64], *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    w->user = mt_process_user(pid);
+    snprintf(w->name, sizeof w->name, "/memfd:mtrace.%d (deleted)", inner_number(pid));
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && !found && getline(&line, &room, maps) > 0) {
+        char *at = strstr(line, w->name);
+        unsigned long long inode;
+        found = at && strcmp(at + strlen(w->name), "\n") == 0 &&
+                sscanf(line, "%*s %*s %*s %*s %llu", &inode) == 1;
+        if (found) w->inode = inode;
+    }
+    if (maps) fclose(maps);
+    free(line);
+    return found;
+}
+
+/* Opens one of the process's descriptors if it is that memory. It may have become something
+ * else meanwhile. */
+static int open_if(const char *folder, const char *entry, const wanted *w) {
     char path[320], link[64];
+    struct stat s;
     snprintf(path, sizeof path, "%s/%s", folder, entry);
     ssize_t n = readlink(path, link, sizeof link - 1);
     if (n < 0) return -1;
     link[n] = '\0';
-    if (strcmp(link, name) != 0) return -1;
+    if (strcmp(link, w->name) != 0 || stat(path, &s) != 0 || s.st_ino != w->inode) return -1;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 || is_trusted(fd, user)) return fd;
+    if (fd < 0 || is_trusted(fd, w->user)) return fd;
     close(fd);
     return -1;
 }
 
-/* `user`: whose process it is that is looked for. */
-static int look_in(pid_t pid, const char *name, int64_t user) {
+static int look_in(pid_t pid, const wanted *w) {
     char folder[64];
     struct dirent *entry;
     int fd = -1;
     snprintf(folder, sizeof folder, "/proc/%d/fd", (int)pid);
     DIR *d = opendir(folder);
     while (d && fd < 0 && (entry = readdir(d)))
-        if (entry->d_name[0] != '.') fd = open_if(folder, entry->d_name, name, user);
+        if (entry->d_name[0] != '.') fd = open_if(folder, entry->d_name, w);
     if (d) closedir(d);
     return fd;
 }
 
-int mt_find_tables(pid_t pid) {
-    char name[64];
+static int look_everywhere(pid_t first, const wanted *w) {
     struct dirent *entry;
-    snprintf(name, sizeof name, "/memfd:mtrace.%d (deleted)", (int)pid);
-    int64_t user = mt_process_user(pid);
-    int fd = look_in(pid, name, user);
+    int fd = look_in(first, w);
     DIR *d = fd < 0 ? opendir("/proc") : NULL;
     while (d && fd < 0 && (entry = readdir(d)))
-        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), name, user);
+        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), w);
     if (d) closedir(d);
+    return fd;
+}
+
+/* On its way from the process to mtracectl it is nobody's. */
+int mt_find_tables(pid_t pid) {
+    wanted w;
+    int fd = -1;
+    for (int i = 0; i < TRIES && fd < 0 && want(&w, pid); i++) {
+        if (i > 0) usleep(PAUSE_US);
+        fd = look_everywhere(pid, &w);
+    }
     return fd;
 }
 

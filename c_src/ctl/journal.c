@@ -87,12 +87,57 @@ static mt_census_object *mapped(const mt_picture *picture, uint32_t *n, void **t
     return objects;
 }
 
-mt_census_object *mt_journal_read(const mt_target *t, uint32_t *n, void **texts) {
+static const mt_seen_journal *journal_of(const mt_target *t) {
     uint64_t bytes, a, b;
     const mt_seen_journal *journal = mt_target_part(t, MT_REGION_SEEN, 0, &bytes, &a, &b);
+    return journal && bytes >= sizeof *journal && b == sizeof(mt_seen) ? journal : NULL;
+}
+
+mt_census_object *mt_journal_read(const mt_target *t, uint32_t *n, void **texts) {
+    const mt_seen_journal *journal = journal_of(t);
     *n = 0;
     *texts = NULL;
-    if (journal && bytes >= sizeof *journal && b == sizeof(mt_seen))
-        return noted(journal, n, texts);
-    return mapped(&t->last, n, texts);
+    return journal ? noted(journal, n, texts) : mapped(&t->last, n, texts);
+}
+
+uint64_t mt_journal_left_out(const mt_target *t) {
+    const mt_seen_journal *journal = journal_of(t);
+    return journal ? atomic_load_explicit(&journal->left_out, memory_order_relaxed) : 0;
+}
+
+/* As names has it: the last that was found by then, unless it is gone; else the first that was
+ * found later. *gone: one of them is. */
+static const mt_census_object *object_at(const mt_census_object *objects, uint32_t n,
+                                         uint64_t address, uint64_t at, bool *gone) {
+    const mt_census_object *best = NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        const mt_census_object *o = &objects[i];
+        if (address < o->lo || address >= o->hi) continue;
+        if (o->until_ns) *gone = true;
+        bool later = o->since_ns > at, best_later = best && best->since_ns > at;
+        if (!later && o->until_ns && o->until_ns <= at) continue;
+        if (!best || (best_later && !later) ||
+            (best_later == later &&
+             (later ? o->since_ns < best->since_ns : o->since_ns >= best->since_ns)))
+            best = o;
+    }
+    return best;
+}
+
+static bool is_same_file(const mt_census_object *a, const mt_census_object *b) {
+    if (!a || !b) return a == b;
+    return a->base == b->base && a->build_id_bytes == b->build_id_bytes &&
+           memcmp(a->build_id, b->build_id, a->build_id_bytes) == 0 &&
+           strcmp(a->path, b->path) == 0;
+}
+
+bool mt_journal_alike(const mt_census_object *objects, uint32_t n, const uint64_t *stack,
+                      uint32_t frames, uint64_t at, uint64_t then) {
+    for (uint32_t i = 0; i < frames; i++) {
+        bool gone = false;
+        const mt_census_object *o = object_at(objects, n, stack[i] - 1, at, &gone);
+        if (gone && !is_same_file(o, object_at(objects, n, stack[i] - 1, then, &gone)))
+            return false;
+    }
+    return true;
 }

@@ -53,7 +53,9 @@ static void ending(mt_logged *log) {
         mt_out_print(log->out, "%s\n", beginnings[s->start.reason]);
     if (s->has_end && s->ending < 3) mt_out_print(log->out, "%s\n", endings[s->ending]);
     if (!s->has_end)
-        mt_out_str(log->out, "It has no end: the program was killed, or still runs.\n");
+        mt_out_str(log->out,
+                   "It has no end: the program was killed, ended by _exit, executed another "
+                   "one, or still runs; the last events of its threads are not in it.\n");
     if (dropped)
         mt_out_print(log->out, "%llu event%s could not be written.\n", (ull)dropped,
                      dropped == 1 ? "" : "s");

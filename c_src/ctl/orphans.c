@@ -255,11 +255,12 @@ void mt_orphans_ended(mt_orphans *o, pid_t pid) {
     if (o->room) rehash(o, o->room);
 }
 
-void mt_orphans_close(mt_orphans *o) {
-    if (!o) return;
+int mt_orphans_close(mt_orphans *o) {
+    if (!o) return 0;
     write_rows(o);
     mt_out_close(&o->rows);
-    close(o->fd);
+    int result = close(o->fd) != 0 || o->failed ? -1 : 0;
     free(o->table);
     free(o);
+    return result;
 }

@@ -32,6 +32,7 @@ void mt_orphans_done(mt_orphans *orphans);
 /* Forgets what was written of a process that has ended. */
 void mt_orphans_ended(mt_orphans *orphans, pid_t pid);
 
-void mt_orphans_close(mt_orphans *orphans);
+/* -1: rows could not be written, which has been said. NULL is allowed. */
+int mt_orphans_close(mt_orphans *orphans);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plain.h"
+#include "record/seen.h"
 #include "shorten.h"
 #include "sizes.h"
 
@@ -179,6 +180,11 @@ static void totals(const mt_view *view, FILE *out) {
 void mt_report_notes(const mt_view *view, FILE *out) {
     const char *why;
     char text[WIDE];
+    if (view->census->unnoted)
+        fprintf(out,
+                PREFIX "no names: %" PRIu64
+                       " files were mapped when %d places had been noted\n",
+                view->census->unnoted, MT_SEEN_ENTRIES);
     for (uint32_t i = 0; view->names && (why = mt_names_missing(view->names, i)); i++) {
         if (i == NOTES) {
             fputs(PREFIX "and more files\n", out);

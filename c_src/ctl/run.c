@@ -214,7 +214,7 @@ static int end(run *r) {
                r->arguments.rest[0]);
     /* one that nobody reads on stderr is no reason to lose the program's status */
     bool failed = mt_outfile_close(&r->outfile) != 0 && r->arguments.outfile;
-    mt_orphans_close(r->orphans);
+    failed |= mt_orphans_close(r->orphans) != 0;
     mt_watch_close(&r->watch);
     mt_socket_close(&r->socket);
     if (WIFSIGNALED(r->status)) mt_end_by(WTERMSIG(r->status));

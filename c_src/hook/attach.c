@@ -110,6 +110,18 @@ static void *object_of(const char *function) {
     return f && dladdr(f, &info) ? info.dli_fbase : NULL;
 }
 
+static mt_attach_result start_tracing(void) {
+    if (atomic_load(&state) == MT_ATTACHED_BEFORE) {
+        if (!mt_preload_log_again()) return MT_ATTACH_NO_LOG;
+        mt_tracer_resume();
+        return MT_ATTACH_DONE;
+    }
+    mt_preload started = mt_preload_start();
+    return started == MT_PRELOAD_TRACING  ? MT_ATTACH_DONE
+           : started == MT_PRELOAD_NO_LOG ? MT_ATTACH_NO_LOG
+                                          : MT_ATTACH_NO_MEMORY;
+}
+
 /* What is behind our hooks must be known, and the tables mapped, before the first is called. */
 static mt_attach_result begin(void) {
     if (atomic_load(&state) == MT_ATTACHED_NEVER) {
@@ -121,8 +133,8 @@ static mt_attach_result begin(void) {
     }
     mt_reused_start(mt_redirect_behind);
     if (object_of("memalign") != object_of("malloc")) mt_tracer_never_align();
-    if (atomic_load(&state) == MT_ATTACHED_BEFORE) mt_tracer_resume();
-    else if (mt_preload_start() != MT_PRELOAD_TRACING) return MT_ATTACH_NO_MEMORY;
+    mt_attach_result started = start_tracing();
+    if (started != MT_ATTACH_DONE) return started;
     mt_malloc_trace();
     giving_and_dlsym first = first_and_last();
     mt_redirect_add(first.list, GIVING + 1);

@@ -32,7 +32,8 @@ typedef enum mt_attach_result {
     MT_ATTACH_OFF = 2,       /* MTRACE=0 */
     MT_ATTACH_SHADOWED = 3,  /* preloaded behind another allocator */
     MT_ATTACH_NO_MEMORY = 4,
-    MT_ATTACH_NO_ALLOCATOR = 5 /* no object calls a malloc that could be stood in front of */
+    MT_ATTACH_NO_ALLOCATOR = 5, /* no object calls a malloc that could be stood in front of */
+    MT_ATTACH_NO_LOG = 6        /* MTRACE_LOG names a file that cannot be written */
 } mt_attach_result;
 
 /* What can be attached to: bits. */

@@ -51,6 +51,7 @@ static int move_up(int fd) {
 /* Attached before: with the tables of then, and the other options of now. */
 static int share(void) {
     mt_options options = mt_options_read(given_value, NULL);
+    if (given_value("MTRACE_LOG")) options.interval = 0; /* everything */
     if (mt_region_shared()) {
         mt_tracer_configure(options.interval, (uint32_t)options.budget_ppm,
                             (uint32_t)options.depth, (uint32_t)options.erlang_depth);

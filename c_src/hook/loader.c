@@ -8,6 +8,7 @@
 
 #include "next.h"
 #include "own.h"
+#include "record/seen.h"
 #include "record/thread.h"
 #include "record/tracer.h"
 #include "record/unwind.h"
@@ -39,6 +40,7 @@ EXPORT int dlclose(void *handle) {
     int result = mt_next_get(dlclose)(handle);
     mt_walk_forget_unloaded();
     if (mt_log_on()) mt_log_unloaded();
+    else if (mt_tracer_on()) mt_seen_unloaded();
     if (told) mt_loader_unloading();
     return result;
 }

@@ -128,6 +128,8 @@ static void reset(mt_region_header *h) {
     clock_gettime(
         atomic_load(&mt_tracer_state.coarse) ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC, &t);
     uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    uint64_t least = atomic_load(&mt_tracer_state.not_before_ns);
+    if (now < least) now = least;
     if (block && now <= block->last_ns) now = block->last_ns + 1;
     atomic_store(&h->reset_ns, now);
 }

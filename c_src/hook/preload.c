@@ -158,6 +158,11 @@ mt_preload mt_preload_start(void) {
     return start(&options);
 }
 
+bool mt_preload_log_again(void) {
+    mt_options options = mt_options_read(environment_get, complain);
+    return !given || begin_log(&options);
+}
+
 /* musl has no such function, and gives constructors no arguments either. */
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 

@@ -37,4 +37,8 @@ void mt_preload_limit_slots(uint64_t slots);
  * constructor and the first attach. A value that makes no sense is a line on stderr. */
 mt_preload mt_preload_start(void);
 
+/* For a later attach: begins a log if who attaches from outside wants one. False if it cannot
+ * be written. */
+bool mt_preload_log_again(void);
+
 #endif

@@ -8,7 +8,10 @@
  *
  *   | native return addresses | Erlang return addresses | context word |
  *
- *   context word:  1 | 7 bits 0 | erlang 8 | native 8 | allocator 8 | caller 32
+ *   context word:  1 | mapped 7 | erlang 8 | native 8 | allocator 8 | caller 32
+ *
+ * mapped: the low bits of mt_seen_changes (seen.h), so that code that has come to lie where
+ * other code was has rows of its own.
  */
 #ifndef MT_RECORD_CONTEXT_H
 #define MT_RECORD_CONTEXT_H
@@ -50,9 +53,9 @@ typedef void mt_context_reader(mt_context *context, uint32_t depth);
 extern mt_context_reader *_Atomic mt_context_read __attribute__((visibility("hidden")));
 
 static inline uint64_t mt_context_word(uint32_t caller, mt_allocator allocator, uint32_t native,
-                                       uint32_t erlang) {
-    return 1ull << 63 | (uint64_t)erlang << 48 | (uint64_t)native << 40 |
-           (uint64_t)allocator << 32 | caller;
+                                       uint32_t erlang, uint32_t mapped) {
+    return 1ull << 63 | (uint64_t)(mapped & 0x7f) << 56 | (uint64_t)erlang << 48 |
+           (uint64_t)native << 40 | (uint64_t)allocator << 32 | caller;
 }
 
 static inline uint32_t mt_context_caller(uint64_t word) {

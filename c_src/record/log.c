@@ -101,7 +101,7 @@ static inline uint32_t stamp_of(const mt_log_buffer *b) {
 
 static inline uint32_t number_of(mt_log_buffer *b, void *const *stack, uint32_t frames) {
     bool defines;
-    uint32_t number = mt_log_stacks_number(stack, frames, stamp_of(b), &defines);
+    uint32_t number = mt_log_stacks_number(stack, frames, stamp_of(b), &b->writer, &defines);
     if (UNLIKELY(defines)) define(b, stack, frames, number);
     return number;
 }
@@ -248,6 +248,7 @@ int mt_log_begin(const mt_log_options *from, uint32_t depth) {
                             sizeof path))
         return errno = EINVAL, -1;
     mt_log_clock_start();
+    atomic_store(&state->dropped, 0);
     state->depth = depth;
     state->frees = (uint32_t)from->frees;
     atomic_store(&state->stamp, 1);

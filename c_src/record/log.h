@@ -12,9 +12,13 @@
  * free(NULL) is not logged.
  *
  * An event is lost, and counted, where a thread has no block (thread.h), in a signal handler
- * that came in between, and with a block that cannot be written. What lies in the buffers is
- * lost with kill -9, with _exit, and with exec, which replaces the program (and, where it keeps
- * MTRACE_LOG without %p, the file). A stack may be defined in a buffer that is lost.
+ * that came in between, with a block that cannot be written, and in a buffer when a new
+ * generation begins. Lost and not counted is what lies in the buffers when the program ends
+ * otherwise than by exit or main's return: by a signal (kill -9, abort), _exit, quick_exit, or
+ * exec, which replaces the program (and, where it keeps MTRACE_LOG without %p, the file). That
+ * is a thread's last second or 48 KiB if it allocates all the time, and all since its last
+ * write if it sleeps. The log then has no end, which its reader says; the stacks of what was
+ * written before are in it.
  *
  * Each thread that allocates has a buffer of 74 KiB. The child of a fork logs nothing. What
  * is written when: a thread's events, when 48 KiB of them are there, when something is added

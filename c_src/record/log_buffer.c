@@ -27,6 +27,7 @@ mt_log_buffer *mt_log_buffer_get(mt_thread *block) {
     mt_log_buffer *b = block->log;
     if (b) return b;
     if (!(b = mt_private_take(sizeof *b))) return NULL;
+    b->taken = NEVER;
     mt_log_buffer_begin(b, (uint32_t)block->tid);
     block->log = b;
     return b;
@@ -52,12 +53,16 @@ uint32_t mt_log_buffer_count(const uint64_t *event, uint32_t words) {
     return n;
 }
 
+static void count_dropped(mt_log_buffer *b, uint32_t events) {
+    uint32_t n = mt_log_buffer_count(b->word, events);
+    b->dropped += n;
+    atomic_fetch_add_explicit(&state->dropped, n, memory_order_relaxed);
+}
+
 /* Other threads use the numbers that were defined here: they are kept for the next block, if
  * there is room for more. */
 static void lose(mt_log_buffer *b, uint32_t defs) {
-    uint32_t n = mt_log_buffer_count(b->word, b->events);
-    b->dropped += n;
-    atomic_fetch_add_explicit(&state->dropped, n, memory_order_relaxed);
+    count_dropped(b, b->events);
     if (defs > MT_LOG_DEF_WORDS / 2) {
         atomic_fetch_add_explicit(&state->stamp, 1, memory_order_relaxed);
         defs = 0;
@@ -67,6 +72,8 @@ static void lose(mt_log_buffer *b, uint32_t defs) {
 }
 
 void mt_log_buffer_renew(mt_log_buffer *b) {
+    if (b->taken != b->generation) count_dropped(b, b->events);
+    else b->dropped = 0;
     empty(b);
 }
 
@@ -78,7 +85,7 @@ void mt_log_buffer_begin(mt_log_buffer *b, uint32_t tid) {
     b->told = NEVER;
     b->realloc = 0;
     b->busy_sp = 0;
-    empty(b);
+    begin_anew(b); /* definitions that could not be written stay: others use their numbers */
 }
 
 uint32_t mt_log_define(uint64_t *to, mt_log_kind kind, uint32_t id, const uint64_t *words,
@@ -163,8 +170,10 @@ static void write_out(mt_log_buffer *b) {
         b->sequence++;
         b->dropped = 0;
         b->defs = 0;
+        atomic_store_explicit(&b->writer.written, b->writer.written + 1, memory_order_release);
         break;
     case MT_LOG_FORMER:
+        count_dropped(b, b->events);
         b->defs = 0;
         break;
     default:
@@ -195,7 +204,23 @@ void mt_log_buffer_flush(mt_log_buffer *b) {
     mt_shelter_leave(&shelter);
 }
 
-/* A copy, since its thread goes on. Definitions after events: what these refer to is there. */
+/* Definitions after events: what these refer to is there. */
+static void copy_complete(mt_log_buffer *copy, const mt_log_buffer *b) {
+    copy->events = atomic_load_explicit(&b->events, memory_order_acquire);
+    copy->defs = atomic_load_explicit(&b->defs, memory_order_acquire);
+    copy->generation = b->generation;
+    copy->number = b->number;
+    copy->tid = b->tid;
+    copy->sequence = b->sequence;
+    copy->told = b->told;
+    copy->dropped = b->dropped;
+    copy->begin = b->begin;
+    memcpy(copy->word, b->word, copy->events * sizeof *b->word);
+    memcpy(copy->word + MT_LOG_EVENT_WORDS, b->word + MT_LOG_EVENT_WORDS,
+           copy->defs * sizeof *b->word);
+}
+
+/* A copy, since its thread goes on. */
 void mt_log_buffer_take(mt_log_buffer *b) {
     static mt_log_buffer copy; /* one caller: the end */
     static int patience = 100; /* for all */
@@ -204,20 +229,10 @@ void mt_log_buffer_take(mt_log_buffer *b) {
         if (patience-- <= 0) return;
         nanosleep(&moment, NULL);
     }
-    if (b->generation == mt_log_file_generation()) {
-        copy.events = atomic_load_explicit(&b->events, memory_order_acquire);
-        copy.defs = atomic_load_explicit(&b->defs, memory_order_acquire);
-        copy.generation = b->generation;
-        copy.number = b->number;
-        copy.tid = b->tid;
-        copy.sequence = b->sequence;
-        copy.told = b->told;
-        copy.dropped = b->dropped;
-        copy.begin = b->begin;
-        memcpy(copy.word, b->word, copy.events * sizeof *b->word);
-        memcpy(copy.word + MT_LOG_EVENT_WORDS, b->word + MT_LOG_EVENT_WORDS,
-               copy.defs * sizeof *b->word);
-        if (copy.events || copy.defs || copy.dropped) write_out(&copy);
-    }
+    copy_complete(&copy, b);
+    b->taken = b->generation;
+    copy.taken = NEVER;
+    if (copy.generation != mt_log_file_generation()) mt_log_buffer_renew(&copy);
+    if (copy.events || copy.defs || copy.dropped) write_out(&copy);
     atomic_flag_clear_explicit(&b->writing, memory_order_release);
 }

@@ -23,6 +23,7 @@
 
 #include "log_file.h"
 #include "log_format.h"
+#include "log_stacks.h"
 #include "thread.h"
 
 enum {
@@ -50,6 +51,7 @@ typedef struct mt_log_buffer {
     uint32_t generation;           /* of what is in it */
     uint32_t number, tid;          /* the thread's */
     uint32_t sequence, told;       /* of its next block; told: the generation that knows it */
+    uint32_t taken;                /* the generation that was taken of it at an end */
     uint32_t dropped;              /* events since the last block that was written */
     uint64_t begin, last, due;  /* in units: of the first and the last event; to be written */
     volatile uintptr_t busy_sp; /* not 0: something is being added, by a function here */
@@ -57,7 +59,8 @@ typedef struct mt_log_buffer {
     atomic_flag writing;
     mt_log_caller caller[MT_LOG_CALLERS];
     mt_log_near near[MT_LOG_NEAR];
-    mt_log_block head;
+    _Alignas(64) mt_log_writer writer; /* other threads ask it */
+    _Alignas(64) mt_log_block head;
     uint64_t word[MT_LOG_EVENT_WORDS + MT_LOG_DEF_WORDS];
 } mt_log_buffer;
 
@@ -78,7 +81,7 @@ mt_log_buffer *mt_log_buffer_get(mt_thread *block);
 /* The block has another thread from now on: what the one before left is written. */
 void mt_log_buffer_begin(mt_log_buffer *buffer, uint32_t tid);
 
-/* Drops what belongs to a former generation. */
+/* Drops what belongs to a former generation, and counts it. */
 void mt_log_buffer_renew(mt_log_buffer *buffer);
 
 /* Writes it out, by its thread; it has no events afterwards in any case. */

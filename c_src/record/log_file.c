@@ -282,7 +282,7 @@ static void move(int old) {
 }
 
 static mt_log_written fill(int fd, uint64_t now_ns) {
-    if (!take_turn()) return MT_LOG_FORMER;
+    if (!take_turn()) return MT_LOG_LOST;
     bool done = false;
     if (f.stops) {
         atomic_store(&f.ended, true);
@@ -303,14 +303,15 @@ static mt_log_written append(const mt_log_block *block) {
         atomic_store(&f.retry_ns, now + RETRY_NS);
         return MT_LOG_LOST;
     }
-    if (atomic_load(&f.changing) || block->generation != atomic_load(&mt_log_file_present))
-        return MT_LOG_FORMER;
+    if (block->generation != atomic_load(&mt_log_file_present)) return MT_LOG_FORMER;
+    if (atomic_load(&f.changing)) return MT_LOG_LOST;
     int fd = atomic_load(&f.fd);
     bool moved = has_moved(now);
     if (!moved && !reserve(block->bytes)) return fill(fd, now);
     bool written = put(fd, block);
     if (moved) move(fd);
-    else if (!written) give_room_back(block->bytes);
+    else if (!written && block->generation == atomic_load(&mt_log_file_present))
+        give_room_back(block->bytes);
     return written ? MT_LOG_WRITTEN : MT_LOG_LOST;
 }
 
@@ -337,6 +338,17 @@ void mt_log_file_end(mt_log_ending why) {
     mt_shelter_leave(&shelter);
 }
 
+/* There was a log before, which has ended: what still lies in buffers is of its generation. */
+static void begin_again(void) {
+    int before = atomic_load(&f.fd);
+    if (!atomic_load(&f.ended)) return;
+    if (is_ours(before)) close_it(before);
+    atomic_store(&f.fd, -1);
+    atomic_fetch_add(&mt_log_file_present, 1);
+    atomic_store(&f.retry_ns, 0);
+    atomic_store(&f.ended, false);
+}
+
 int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_first *first) {
     mt_shelter shelter;
     strncpy(f.path, path, sizeof f.path - 1);
@@ -344,6 +356,7 @@ int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_f
     f.stops = stops;
     f.first = first;
     mt_shelter_enter(&shelter);
+    begin_again();
     errno = 0;
     bool opened = begin_in(create_instead(), -1, MT_LOG_FIRST);
     int error = errno;

@@ -44,7 +44,7 @@ typedef const mt_log_block *mt_log_file_first(uint32_t generation, mt_log_reason
 
 /* Opens `path`, which is absolute, and writes the first block. `limit` 0: none; `stops`: at the
  * limit it ends, else it is emptied. 0, or -1 and errno: no file, or nothing could be written.
- * From the constructor. */
+ * From the constructor or an attach; again after an end. */
 int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_first *first);
 
 /* The present generation. */
@@ -55,7 +55,7 @@ static inline uint32_t mt_log_file_generation(void) {
 
 typedef enum mt_log_written {
     MT_LOG_WRITTEN,
-    MT_LOG_FORMER, /* of a former generation, gone with it */
+    MT_LOG_FORMER, /* of a former generation: not written */
     MT_LOG_LOST,   /* it could not be written */
     MT_LOG_ENDED   /* it could not, and none can any more */
 } mt_log_written;

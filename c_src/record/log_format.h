@@ -8,8 +8,8 @@
  *   | header (64) | events ▶             | definitions        |   one thread's, in its order
  *   +-------------+----------------------+--------------------+
  *
- * What an event refers to, a stack, is defined in some block of the same generation, not always
- * an earlier one: each thread writes its own blocks when they are full. Blocks of one thread
+ * What an event refers to, a stack, is defined in the same block or an earlier one, where none
+ * before was lost. Blocks of one thread
  * stand in their order; events of several threads are put in order by their times.
  *
  * A generation begins where the file is begun anew: at the start of the program (0), when it
@@ -35,9 +35,10 @@
  * another thread's block stands behind it already. Then the next block begins anywhere, not at
  * a multiple of 8: a reader looks for the magic, and believes a block by its checksum.
  *
- * When a generation begins, what lies in the threads' buffers still belongs to the one before,
- * and is gone with it. Where a file is emptied a block of a thread that was just writing may
- * come before the one with DEF_START, if that thread is fast three times over.
+ * When a generation begins, what lies in the threads' buffers still belongs to the one before;
+ * it is not written, and counted as dropped. Where a file is emptied a block of a thread that
+ * was just writing may come before the one with DEF_START, if that thread is fast three times
+ * over.
  *
  * An allocation's time is taken when it returns, a free's when it is called: of two events with
  * one address the earlier came first.
@@ -100,7 +101,8 @@ typedef struct mt_log_def {
 } mt_log_def;
 
 typedef enum mt_log_kind {
-    /* id: the stack's, from 1, used once in a generation. Return addresses, [0] in the hook
+    /* id: the stack's, from 1; where several threads define it, all do so alike. What a block's
+     * events refer to is defined in it or before it. Return addresses, [0] in the hook
      * itself, whose function says what was called. */
     MT_LOG_DEF_STACK = 1,
     /* A file that is mapped: lo, hi (of its code), base (what is added to the addresses in the

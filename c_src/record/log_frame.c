@@ -87,6 +87,7 @@ static uint32_t tell_one(uint64_t *to, uint32_t i) {
     uint64_t until = atomic_load_explicit(&e->until_ns, memory_order_relaxed);
     uint64_t ns = mt_log_clock_ns(), ticks = mt_log_clock_ticks();
     uint32_t n = 0;
+    if (told[i] == IT_HAS_ENDED && !until) told[i] = NOTHING;
     if (told[i] == NOTHING && !(until && until < about.ns)) {
         uint64_t w[5 + MT_SEEN_BUILD_ID / 8] = {e->lo, e->hi, e->base,
                                                 mt_log_clock_then(ticks, ns, e->since_ns),

@@ -7,10 +7,11 @@
 #include "private.h"
 
 typedef struct {
-    _Atomic uint64_t first;  /* 0: free; whoever puts his hash here has the entry */
-    _Atomic uint64_t second; /* 0: not there yet */
-    _Atomic uint64_t number; /* and its stamp in the low half; 0: not there yet */
-    uint64_t unused;
+    _Atomic uint64_t first;   /* 0: free; whoever puts his hash here has the entry */
+    _Atomic uint64_t second;  /* 0: not there yet */
+    _Atomic uint64_t number;  /* and its stamp in the low half; 0: not there yet */
+    _Atomic uint64_t definer; /* whose buffer has the definition << 16 | blocks of it that were
+                                 written by then; 0: not there yet */
 } entry;
 
 enum { LEVELS = 3, PROBES = 4 };
@@ -61,9 +62,38 @@ static uint32_t renew(entry *e, uint64_t word, uint32_t stamp, bool *defines) {
     return (uint32_t)((*defines ? fresh : word) >> 32);
 }
 
+/* It is in the file, or in the caller's own buffer, and will come no later than what the caller
+ * writes next. Acquire, with the writer's release: not that it matters in this process, but who
+ * reads the file of a killed one finds it there. */
+static bool is_defined(entry *e, const mt_log_writer *mine) {
+    uint64_t who = atomic_load_explicit(&e->definer, memory_order_relaxed);
+    const mt_log_writer *w = (const mt_log_writer *)(uintptr_t)(who >> 16);
+    if (w == mine) return true;
+    if (w && (uint16_t)atomic_load_explicit(&w->written, memory_order_acquire) != (uint16_t)who)
+        return true;
+    return false;
+}
+
+static void will_define(entry *e, const mt_log_writer *mine) {
+    uint32_t written = atomic_load_explicit(&mine->written, memory_order_relaxed);
+    atomic_store_explicit(&e->definer, (uint64_t)(uintptr_t)mine << 16 | (uint16_t)written,
+                          memory_order_relaxed);
+}
+
+/* The number, and who defines it. */
+static uint32_t number_in(entry *e, uint32_t stamp, const mt_log_writer *mine, bool *defines) {
+    uint64_t word = atomic_load_explicit(&e->number, memory_order_relaxed);
+    bool holds = (uint32_t)word == stamp && word >> 32;
+    uint32_t number = holds ? (uint32_t)(word >> 32) : renew(e, word, stamp, defines);
+    if (!*defines) *defines = !is_defined(e, mine);
+    if (*defines) will_define(e, mine);
+    return number;
+}
+
 /* Relaxed: an entry holds nothing but itself. One that is being made by another thread looks
  * like another stack's; then this one gets two entries, and two numbers. */
-static uint32_t look(int i, uint64_t first, uint64_t second, uint32_t stamp, bool *defines) {
+static uint32_t look(int i, uint64_t first, uint64_t second, uint32_t stamp,
+                     const mt_log_writer *mine, bool *defines) {
     entry *e = level_at(i);
     if (!e) return 0;
     e += first >> (64 - bits[i]);
@@ -76,15 +106,13 @@ static uint32_t look(int i, uint64_t first, uint64_t second, uint32_t stamp, boo
         else if (there != first ||
                  atomic_load_explicit(&e->second, memory_order_relaxed) != second)
             continue;
-        uint64_t word = atomic_load_explicit(&e->number, memory_order_relaxed);
-        if ((uint32_t)word == stamp && word >> 32) return (uint32_t)(word >> 32);
-        return renew(e, word, stamp, defines);
+        return number_in(e, stamp, mine, defines);
     }
     return 0;
 }
 
 uint32_t mt_log_stacks_number(void *const *stack, uint32_t frames, uint32_t stamp,
-                              bool *defines) {
+                              const mt_log_writer *mine, bool *defines) {
     uint64_t first = random_word[0][MT_DEPTH_MAX] * frames;
     uint64_t second = random_word[1][MT_DEPTH_MAX] * frames;
     *defines = false;
@@ -96,7 +124,7 @@ uint32_t mt_log_stacks_number(void *const *stack, uint32_t frames, uint32_t stam
     first = (first ^ first >> 32) * 0xd6e8feb86659fd93ull | 1;
     second |= 1;
     for (int i = 0; i < LEVELS; i++) {
-        uint32_t number = look(i, first, second, stamp, defines);
+        uint32_t number = look(i, first, second, stamp, mine, defines);
         if (number) return number;
     }
     atomic_fetch_add_explicit(&full, 1, memory_order_relaxed);

@@ -90,10 +90,10 @@ static bool find_build_id(const unsigned char *notes, size_t bytes, mt_mapped_fi
     return false;
 }
 
-static void read_build_id(const mt_peek *peek, const ElfW(Phdr) * note, void *notes, size_t n,
-                          mt_mapped_file *file) {
+static void read_build_id(const mt_peek *peek, uint64_t base, const ElfW(Phdr) * note,
+                          void *notes, size_t n, mt_mapped_file *file) {
     if (note->p_filesz < n) n = note->p_filesz;
-    if (mt_peek_copy(peek, (uintptr_t)(file->base + note->p_vaddr), notes, n))
+    if (mt_peek_copy(peek, (uintptr_t)(base + note->p_vaddr), notes, n))
         find_build_id(notes, n, file);
 }
 
@@ -101,6 +101,15 @@ static bool holds(const ElfW(Phdr) * p, const mt_mapped *code) {
     return p->p_type == PT_LOAD && p->p_flags & PF_X &&
            p->p_offset < code->offset + (code->hi - code->lo) &&
            code->offset < p->p_offset + p->p_filesz;
+}
+
+/* What is added to addresses of the file where its header is mapped: the code may be there once
+ * more, elsewhere. */
+static uint64_t base_at(uint64_t head, const ElfW(Phdr) * p, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        if (p[i].p_type == PT_LOAD && p[i].p_offset < 4096)
+            return head - (p[i].p_vaddr - p[i].p_offset);
+    return head;
 }
 
 bool mt_mapped_file_read(const mt_peek *peek, uint64_t head, const mt_mapped *code,
@@ -122,8 +131,10 @@ bool mt_mapped_file_read(const mt_peek *peek, uint64_t head, const mt_mapped *co
         file->base += p[i].p_offset - p[i].p_vaddr;
         found = true;
     }
+    uint64_t base = base_at(head, p, n);
+    file->apart = file->base != base;
     for (uint32_t i = 0; found && i < n && !file->build_id_bytes; i++)
         if (p[i].p_type == PT_NOTE)
-            read_build_id(peek, &p[i], scratch->notes, sizeof scratch->notes, file);
+            read_build_id(peek, base, &p[i], scratch->notes, sizeof scratch->notes, file);
     return found;
 }

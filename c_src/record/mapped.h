@@ -30,6 +30,7 @@ void mt_mapped_path(const mt_mapped *mapped, char *path, size_t room);
 
 typedef struct mt_mapped_file {
     uint64_t base; /* what is added to the addresses in the file */
+    bool apart;    /* from where the header is mapped: mapped once more, elsewhere */
     uint32_t build_id_bytes;
     uint8_t build_id[32];
 } mt_mapped_file;

@@ -12,6 +12,7 @@
 #include "mapped.h"
 #include "region.h"
 #include "shelter.h"
+#include "tracer.h"
 
 enum { PAGE_BITS = 12, PLACE_BITS = 48, CACHED = 4096, WITHOUT_PATH = MT_SEEN_ENTRIES / 4 };
 
@@ -19,7 +20,8 @@ enum { PAGE_BITS = 12, PLACE_BITS = 48, CACHED = 4096, WITHOUT_PATH = MT_SEEN_EN
 
 /* What the journal has no place for, by the same numbers. Written under the lock. */
 typedef struct {
-    uint64_t lo, hi, head, device, inode;
+    uint64_t lo, hi, device, inode;
+    uint64_t head;    /* where its file begins, if its code belongs to that; else lo */
     bool open, there; /* there: in the reading that is under way */
 } known;
 
@@ -42,6 +44,8 @@ static struct {
     mt_peek peek;
     uint64_t now_ns;
     uint64_t head, head_device, head_inode; /* where a file's beginning was last seen */
+    uint64_t left_out[1024];                /* bits, of what had no place */
+    char path[MT_SEEN_PATH];
     bool found_file;
 } r;
 
@@ -54,8 +58,55 @@ static uint64_t now(void) {
 static void end(mt_seen_journal *j, uint32_t i) {
     object[i].open = false;
     atomic_store_explicit(&j->entry[i].until_ns, r.now_ns, memory_order_relaxed);
+    mt_tracer_not_before(r.now_ns);
     /* release: who sees that something changed sees what */
     atomic_fetch_add_explicit(&j->changes, 1, memory_order_release);
+}
+
+static bool is_of(const known *k, const mt_mapped *m) {
+    return k->device == m->device && k->inode == m->inode;
+}
+
+/* A file's header, for code that is mapped apart from it: where the file is mapped as a whole.
+ */
+static uint64_t head_elsewhere(const mt_mapped *m, uint32_t n) {
+    for (uint32_t i = 0; m->inode && i < n; i++)
+        if (object[i].open && is_of(&object[i], m) && object[i].head != object[i].lo)
+            return object[i].head;
+    return m->lo;
+}
+
+/* What was there before, and nothing since that another one lay there: its entry counts again.
+ */
+static bool append_again(mt_seen_journal *j, const mt_mapped *m, uint64_t head, uint32_t n) {
+    uint32_t i = n;
+    while (i-- > 0)
+        if (object[i].lo < m->hi && m->lo < object[i].hi) break;
+    if (i >= n || object[i].open || !m->inode || !is_of(&object[i], m) ||
+        object[i].lo != m->lo || object[i].hi != m->hi)
+        return false;
+    mt_seen *e = &j->entry[i];
+    mt_mapped_file file = {0};
+    mt_mapped_path(m, r.path, sizeof r.path);
+    if (strcmp(r.path, e->path) != 0) return false;
+    mt_mapped_file_read(&r.peek, head, m, &r.scratch, &file);
+    if (file.base != e->base || file.build_id_bytes != e->build_id_bytes ||
+        memcmp(file.build_id, e->build_id, file.build_id_bytes) != 0)
+        return false;
+    object[i].open = object[i].there = true;
+    object[i].head = file.apart ? m->lo : head;
+    r.found_file = true;
+    atomic_store_explicit(&e->until_ns, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&j->changes, 1, memory_order_release);
+    return true;
+}
+
+/* Each is met again and again: two of a thousand may be taken for one. */
+static void leave_out(mt_seen_journal *j, const mt_mapped *m) {
+    uint64_t h = m->lo * 0x9e3779b97f4a7c15ull >> 48;
+    uint64_t bit = 1ull << (h & 63), *word = &r.left_out[h >> 6];
+    if (!(*word & bit)) atomic_fetch_add_explicit(&j->left_out, 1, memory_order_relaxed);
+    *word |= bit;
 }
 
 static void append(mt_seen_journal *j, const mt_mapped *m) {
@@ -63,12 +114,18 @@ static void append(mt_seen_journal *j, const mt_mapped *m) {
     mt_seen *e = &j->entry[n];
     mt_mapped_file file = {0};
     bool has_head = r.head && r.head_device == m->device && r.head_inode == m->inode;
-    if (n == MT_SEEN_ENTRIES) return;
+    uint64_t head = has_head ? r.head : m->lo;
+    if (append_again(j, m, head, n)) return;
+    if (n == MT_SEEN_ENTRIES) {
+        if (m->inode) leave_out(j, m);
+        return;
+    }
     mt_mapped_path(m, e->path, sizeof e->path);
     if (!*e->path && without_path == WITHOUT_PATH) return;
-    if (*e->path) mt_mapped_file_read(&r.peek, has_head ? r.head : m->lo, m, &r.scratch, &file);
-    object[n] =
-        (known){m->lo, m->hi, has_head ? r.head : m->lo, m->device, m->inode, true, true};
+    if (*e->path && !mt_mapped_file_read(&r.peek, head, m, &r.scratch, &file))
+        mt_mapped_file_read(&r.peek, head_elsewhere(m, n), m, &r.scratch, &file);
+    if (file.apart) head = m->lo;
+    object[n] = (known){m->lo, m->hi, m->device, m->inode, head, true, true};
     e->lo = m->lo;
     e->hi = m->hi;
     e->base = file.base;
@@ -92,7 +149,7 @@ static void meet(mt_seen_journal *j, const mt_mapped *m) {
     for (uint32_t i = 0; i < n; i++) {
         known *k = &object[i];
         if (!k->open) continue;
-        bool same = k->device == m->device && k->inode == m->inode;
+        bool same = is_of(k, m);
         if (same && m->inode && m->hi > k->head && m->lo < k->hi) k->there = true;
         if (!m->executable || m->lo < k->lo || m->hi > k->hi) continue;
         /* what was copied to memory without a file is still what it was */

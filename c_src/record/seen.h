@@ -1,10 +1,11 @@
 /* seen: which files' code has been met on stacks, so that addresses can be named later, by
  * another process too, and after the file was unmapped.
  *
- * A journal: entries are appended, and an entry only ever changes in that its until_ns is set.
- * Where a stack is new its addresses are looked up; one that no entry covers has the kernel's
- * list of mappings read (/proc/self/maps), and what is new there appended. Code that lies in no
- * file (a JIT's) has an entry without a path, so that it is not looked for again.
+ * A journal: entries are appended, and an entry only ever changes in that its until_ns is set,
+ * or taken back when the same file has come to the same place again, with no other one in
+ * between. Where a stack is new its addresses are looked up; one that no entry covers has the
+ * kernel's list of mappings read (/proc/self/maps), and what is new there appended. Code that
+ * lies in no file (a JIT's) has an entry without a path, so that it is not looked for again.
  *
  *   address ──page──▶ | covered, as of this count and changes? |   4096 words, for all threads
  *                          │no
@@ -16,10 +17,11 @@
  * mprotect, or copied to larger pages, is still there. An entry without a path ends only where
  * a file's code has come to lie: a JIT's own changes are no end.
  *
- * What is not kept: code beyond MT_SEEN_ENTRIES, of those at most a quarter without a path; an
- * object that went unnoticed (unmapped by other means than dlclose) and had another one take
- * its place is known by the next reading. Readings that find no new file may take 1 % of the
- * time in all (one second's worth of them is free): what they would find is not noted.
+ * What is not kept: code beyond MT_SEEN_ENTRIES (of files it is counted), of those at most a
+ * quarter without a path; an object that went unnoticed (unmapped by other means than dlclose)
+ * and had another one take its place is known by the next reading. Readings that find no new
+ * file may take 1 % of the time in all (one second's worth of them is free): what they would
+ * find is not noted.
  *
  * For hooks: no lock that waits (who finds another reading leaves it to him), no allocation
  * through the malloc family, not on the caller's stack; system calls only where there is
@@ -46,9 +48,10 @@ typedef struct mt_seen {
 
 /* How it lies in MT_REGION_SEEN: for readers in another process. */
 typedef struct mt_seen_journal {
-    _Atomic uint32_t count;   /* acquire: an entry that is counted is complete */
-    _Atomic uint32_t changes; /* see mt_seen_changes */
-    uint64_t unused[7];
+    _Atomic uint32_t count;    /* acquire: an entry that is counted is complete */
+    _Atomic uint32_t changes;  /* see mt_seen_changes */
+    _Atomic uint64_t left_out; /* files for which there was no place */
+    uint64_t unused[6];
     mt_seen entry[MT_SEEN_ENTRIES];
 } mt_seen_journal;
 

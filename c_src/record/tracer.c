@@ -27,6 +27,8 @@ static uint64_t coarse_now(mt_thread *block) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    uint64_t least = atomic_load_explicit(&tracer->not_before_ns, memory_order_relaxed);
+    if (now < least) now = least;
     if (now <= block->last_ns) now = block->last_ns + 1;
     return block->last_ns = now;
 }
@@ -262,7 +264,7 @@ static uint32_t complete(mt_thread *block, void **stack, uint32_t frames,
     if (read) read(c, atomic_load_explicit(&tracer->erlang_depth, memory_order_relaxed));
     for (; erlang < c->erlang_frames; erlang++)
         stack[frames + erlang] = (void *)c->erlang[erlang];
-    uint64_t word = mt_context_word(c->caller, allocator, frames, erlang);
+    uint64_t word = mt_context_word(c->caller, allocator, frames, erlang, mt_seen_changes());
     stack[frames + erlang] = (void *)(uintptr_t)word;
     return frames + erlang + 1;
 }

@@ -57,6 +57,7 @@ typedef struct mt_tracer {
     atomic_bool looks_always; /* no chunk is counted as odd any more */
     atomic_bool never_aligns; /* chunks that are drawn get no boundary */
     atomic_bool coarse;       /* everything is recorded, for good, and told by a coarse clock */
+    _Atomic uint64_t not_before_ns; /* which tells no time before this */
     mt_options options;
     mt_sampler sampler;
     mt_levels chunks; /* of one level: its table is chunks.level[0] */
@@ -99,6 +100,13 @@ typedef struct mt_held {
 static inline bool mt_tracer_on(void) {
     atomic_bool *on = atomic_load_explicit(&mt_tracer_state.on, memory_order_acquire);
     return on && atomic_load_explicit(on, memory_order_relaxed);
+}
+
+/* What is recorded from now on is told to be no older than this moment: the coarse clock is
+ * some milliseconds behind, and a chunk must not seem older than what its code replaced. Any
+ * thread; of two calls at one moment either may count. */
+static inline void mt_tracer_not_before(uint64_t ns) {
+    atomic_store_explicit(&mt_tracer_state.not_before_ns, ns, memory_order_relaxed);
 }
 
 /* False if the chunk is surely not recorded, by its address alone; NULL may be. For a thread

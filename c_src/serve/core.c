@@ -13,6 +13,8 @@
 #include "hook/vm.h"
 #include "loaded.h"
 #include "record/control.h"
+#include "record/log.h"
+#include "record/region.h"
 #include "record/tracer.h"
 
 /* Something is there to be asked about: it traces, or has traced. */
@@ -52,6 +54,9 @@ static void status(mt_status *out) {
     out->attached = mt_attach_state();
     out->parts = mt_attach_parts();
     out->options = mt_tracer_state.options;
+    out->logs = mt_log_on();
+    const mt_region_header *shared = mt_region_shared();
+    out->watched = shared && atomic_load(&shared->observer) != 0;
     if (!has_tables()) return;
     look();
     out->refusals = mt_redirect_refusals(out->refusal, MT_STATUS_REFUSALS);

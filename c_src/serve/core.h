@@ -11,6 +11,7 @@
 #ifndef MT_SERVE_CORE_H
 #define MT_SERVE_CORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,7 @@
 
 #define MT_CORE_MAGIC 0x6563617274aa6d01ull
 #ifndef MT_CORE_VERSION
-#define MT_CORE_VERSION 5
+#define MT_CORE_VERSION 6
 #endif
 
 typedef struct mt_stats {
@@ -45,6 +46,8 @@ typedef struct mt_status {
     mt_attached attached;
     mt_unwinder unwinder;
     uint32_t parts; /* attached to: bits of attach.h */
+    bool logs;      /* events go into a log, and the table stays empty */
+    bool watched;   /* by mtracectl, to its end */
     mt_options options;
     uint64_t sites, own_bytes; /* rows in use; bytes mapped by the core for itself */
     uint64_t naming_bytes;     /* kept by naming between its runs */

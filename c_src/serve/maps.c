@@ -127,6 +127,8 @@ mt_term mt_maps_status(ErlNifEnv *env, const mt_core *core, mt_term reason) {
     put(env, &map, "malloc",
         atom(env, preloaded || status.parts & MT_ATTACH_MALLOC ? "true" : "false"));
     put(env, &map, "beam", atom(env, has_beam(&status) ? "true" : "false"));
+    put(env, &map, "logs", atom(env, status.logs ? "true" : "false"));
+    put(env, &map, "watched", atom(env, status.watched ? "true" : "false"));
     put(env, &map, "unwinder", atom(env, unwinders[status.unwinder]));
     put(env, &map, "allocator", mt_terms_text(env, status.allocator));
     put_number(env, &map, "depth", status.options.depth);

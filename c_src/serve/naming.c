@@ -141,11 +141,19 @@ static bool list_name(mt_name *name) {
     return true;
 }
 
+/* What is loaded after a picture must not hold chunks that seem older than it. */
+static int read_objects(void) {
+    uint64_t now = mt_tracer_now();
+    int failed = mt_objects_read(&loaded.objects, now);
+    mt_tracer_not_before(now);
+    return failed;
+}
+
 /* The first pass: what lies where. A return address is the instruction after the call, which
  * may be another function's. */
 static int resolve(void) {
     pthread_mutex_lock(&loaded.lock);
-    int failed = mt_objects_read(&loaded.objects, mt_tracer_now());
+    int failed = read_objects();
     for (uint32_t i = 0; i < run.n && !failed; i++) {
         const mt_record *r = &run.records[i];
         for (uint32_t f = 0; f < r->frames && !failed; f++) {
@@ -339,6 +347,6 @@ uint64_t mt_naming_bytes(void) {
 
 void mt_naming_unloading(void) {
     if (pthread_mutex_trylock(&loaded.lock) != 0) return;
-    mt_objects_read(&loaded.objects, mt_tracer_now());
+    read_objects();
     pthread_mutex_unlock(&loaded.lock);
 }

@@ -62,7 +62,9 @@ defmodule Mtrace.Status do
       own_bytes: status.own_bytes,
       naming_bytes: status.naming_bytes,
       notes:
-        ignored_note(status) ++
+        log_note(status) ++
+          watched_note(status) ++
+          ignored_note(status) ++
           unwinder_note(status.unwinder) ++
           allocator_note(status.allocator) ++
           refused_notes(status) ++ List.wrap(status.lines_lack) ++ status.beam_lacks
@@ -72,6 +74,10 @@ defmodule Mtrace.Status do
   defp message(%{active: :detached} = status) do
     "Mtrace is detached: #{status.recorded} chunks of the time before can be read. " <>
       "Mtrace.attach() starts anew"
+  end
+
+  defp message(%{logs: true} = status) do
+    "Mtrace is active: #{status.active}, every event goes into the log, and none into the table"
   end
 
   defp message(status) do
@@ -91,6 +97,25 @@ defmodule Mtrace.Status do
 
   defp density(0), do: "everything is recorded"
   defp density(interval), do: "one draw in #{Size.format(interval)}"
+
+  defp log_note(%{logs: true}) do
+    [
+      "Events go into the file of MTRACE_LOG or mtracectl run --log, and the table is empty: " <>
+        "Mtrace.olds/2, sites/1, snapshot/1 and leaks/1 find nothing, of Mtrace.stats/0 the calls " <>
+        "count. mtracectl log FILE reads the log; without it, start the node anew"
+    ]
+  end
+
+  defp log_note(_), do: []
+
+  defp watched_note(%{watched: true}) do
+    [
+      "mtracectl runs this node and reports at its end, and the node is not to be attached to or " <>
+        "detached from; mtracectl report #{System.pid()} tells what it holds now, as do Mtrace's calls"
+    ]
+  end
+
+  defp watched_note(_), do: []
 
   defp ignored_note(%{fixed_interval: interval, ignored: ignored})
        when is_integer(interval) and ignored > 100 do

@@ -150,6 +150,11 @@ static void inlined_functions_are_marked(void **state) {
              c->stack[0][1], lines[0], c->stack[0][1], lines[1], c->stack[0][1]);
     assert_non_null(strstr(got, expected));
     free(got);
+    c->census.unnoted = 7;
+    got = fixture_shown(&c->census, &show, MT_SHOWN_LEFT);
+    assert_non_null(
+        strstr(got, "no names: 7 files were mapped when 4096 places had been noted"));
+    free(got);
     show.flame_graph = true;
     got = fixture_shown(&c->census, &show, MT_SHOWN_LEFT);
     assert_string_equal(got, "a_static_function;middle;innermost;malloc 10\n");

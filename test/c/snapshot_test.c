@@ -21,8 +21,8 @@ static bool put(uint64_t address, uint64_t size) {
     void *stack[DEPTH + 1];
     uint32_t frames = 1 + size % DEPTH, erlang = size % (frames + 1);
     for (uint32_t i = 0; i < frames; i++) stack[i] = (void *)pc(size, i);
-    stack[frames] =
-        (void *)mt_context_word((uint32_t)size, size % MT_ALLOCATORS, frames - erlang, erlang);
+    stack[frames] = (void *)mt_context_word((uint32_t)size, size % MT_ALLOCATORS,
+                                            frames - erlang, erlang, 0);
     int32_t cell = mt_levels_claim(&chunks, address);
     if (cell < 0) return false;
     int32_t site = mt_sites_hold(&sites, stack, frames + 1);
@@ -90,7 +90,7 @@ static void records_are_whole_while_threads_churn(void **state) {
 
 static bool put_born(uint64_t address, uint64_t born_ns) {
     void *stack[] = {(void *)1, (void *)2,
-                     (void *)mt_context_word(0, MT_ALLOCATOR_MALLOC, 2, 0)};
+                     (void *)mt_context_word(0, MT_ALLOCATOR_MALLOC, 2, 0, 0)};
     mt_chunk chunk = {.address = address, .size = 1, .born_ns = born_ns};
     int32_t cell = mt_levels_claim(&chunks, address);
     if (cell < 0) return false;

@@ -293,6 +293,25 @@ defmodule Mtrace.AttachedTest do
                "{{:error, :preloaded}, {:error, :preloaded}}\n"
     end
 
+    test "that writes a log says so, and that its table is empty" do
+      log =
+        Path.join(System.tmp_dir!(), "mtrace-beam-log-#{System.unique_integer([:positive])}")
+
+      expression =
+        "IO.puts(inspect({Mtrace.status(), Mtrace.olds(), Mtrace.attach()}, limit: :infinity))"
+
+      try do
+        said = beam(expression, [object()], [{"MTRACE_LOG", log}])
+        assert said =~ "preloaded, every event goes into the log, and none into the table"
+        assert said =~ "the table is empty: Mtrace.olds/2"
+        assert said =~ ", [], {:error, :preloaded}}"
+        refute said =~ "slots taken"
+        assert File.stat!(log).size > 100_000
+      after
+        File.rm(log)
+      end
+    end
+
     test "that was started with MTRACE=0 is not, preloaded or not" do
       for preload <- [[], [object()]] do
         assert beam("IO.inspect({Mtrace.attach(), Mtrace.status().active})", preload, [

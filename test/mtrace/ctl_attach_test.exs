@@ -40,14 +40,54 @@ defmodule Mtrace.CtlAttachTest do
     end
   end
 
-  # It went to the folder that the process was in.
+  test "attaching and detaching leave no chunk in the program" do
+    if gdb?() do
+      {port, pid} = start(Program.path("ctl_left"), ["wait"])
+
+      for _ <- 1..2 do
+        {_, "", 0} = run(["attach", "#{pid}"])
+        assert {"", "", 0} = run(["detach", "#{pid}"])
+      end
+
+      finish(port)
+    end
+  end
+
   @tag :tmp_dir
-  test "a log is written where its name was given", %{tmp_dir: folder} do
+  test "a log begins with an attach, in our folder, and ends with the detach; so does the next",
+       %{tmp_dir: folder} do
     if gdb?() do
       {port, pid} = start(program(), [])
-      options = [cd: folder, stderr_to_stdout: true]
-      {_, 0} = System.cmd(path(), ["attach", "--log", "attached.log", "#{pid}"], options)
-      assert File.exists?(Path.join(folder, "attached.log"))
+
+      for {name, i} <- Enum.with_index(["one", "two", "%p"]) do
+        script = ~s(cd "$1" && exec "$0" attach --log "$2" "$3")
+        {out, 0} = System.cmd("sh", ["-c", script, path(), folder, name, "#{pid}"])
+        assert out =~ "#{pid} is logged from now on into #{name}"
+        Process.sleep(200)
+        {_, "", 0} = run(["detach", "#{pid}"])
+        file = Path.join(folder, String.replace(name, "%p", "#{pid}"))
+        {summary, _, 0} = run(["log", file])
+        assert summary =~ "told to trace no more"
+        refute summary =~ "could not be written"
+        {left, _, 0} = run(["log", "--report", file])
+        assert left =~ "leave"
+        # The table in between, with what was left then alone.
+        if i == 0 do
+          {_, "", 0} = run(["attach", "--sample", "#{pid}"])
+          assert eventually(fn -> allocated?(pid) end)
+          {report, "", 0} = run(["report", "#{pid}"])
+          assert report =~ "estimated"
+          {_, "", 0} = run(["detach", "#{pid}"])
+          {_, "", 0} = run(["attach", "#{pid}"])
+          assert eventually(fn -> allocated?(pid) end)
+          {report, "", 0} = run(["report", "#{pid}"])
+          assert report =~ "exact"
+          {_, "", 0} = run(["detach", "#{pid}"])
+        end
+      end
+
+      assert {"", sentence, 1} = run(["attach", "--log", "/no/such/folder/x", "#{pid}"])
+      assert sentence =~ "/no/such/folder/x cannot be written"
       assert finish(port) == {"well\n", 0}
     end
   end

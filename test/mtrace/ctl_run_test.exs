@@ -15,6 +15,103 @@ defmodule Mtrace.CtlRunTest do
     run(["run"] ++ options ++ ["--", "sh", "-c", script], env: env)
   end
 
+  describe "on a full disk" do
+    test "a report that is not whole, and rows that are lost, are failures" do
+      assert {"", said, 1} = trace(["--outfile", "/dev/full"], "ctl_left", [])
+      assert said =~ "the report is not whole in /dev/full: No space left on device"
+      assert {_, _, 7} = trace(["--outfile", "/dev/full"], "ctl_left", ["exit", "7"])
+
+      {port, _} =
+        start(
+          path(),
+          ~w(run --outfile /dev/null --orphans 1 --csv /dev/full) ++ [left(), "wait"]
+        )
+
+      said = await(port, "", ~r/not written any further/)
+      assert said =~ "/dev/full is not written any further: No space left on device"
+      assert {_, 1} = finish(port)
+    end
+  end
+
+  describe "a program with file capabilities" do
+    test "is refused for who would not be given them under a preload" do
+      folder =
+        Path.join(System.tmp_dir!(), "mtrace-capable-#{System.unique_integer([:positive])}")
+
+      File.mkdir_p!(folder)
+      on_exit(fn -> File.rm_rf!(folder) end)
+
+      for file <- [path(), Program.object(), left()],
+          do: {_, 0} = System.cmd("cp", [file, folder])
+
+      File.chmod!(folder, 0o755)
+      [ours, capable] = for name <- ~w(mtracectl ctl_left), do: Path.join(folder, name)
+      nobody = ~w(--reuid=65534 --regid=65534 --clear-groups)
+
+      if Enum.all?(~w(setcap setpriv), &System.find_executable/1) and
+           match?(
+             {_, 0},
+             System.cmd("setcap", ["cap_net_raw+ep", capable], stderr_to_stdout: true)
+           ) do
+        {said, 1} =
+          System.cmd("setpriv", nobody ++ [ours, "run", capable], stderr_to_stdout: true)
+
+        assert said =~ "#{capable} cannot be traced: it has file capabilities"
+      end
+    end
+  end
+
+  describe "a BEAM" do
+    test "and what its start script runs is reported with the programs that it starts" do
+      out = ["run", "--children", "--outfile", "/dev/stderr", "--", "erl", "-noshell", "-eval"]
+      {"", report, 0} = run(out ++ ["halt()."])
+      assert report =~ ~r/chunks not freed at the end of process \d+ \(\S*beam\.smp /
+      {"", said, 0} = run(["run", "--", "erl", "-noshell", "-eval", "halt()."])
+      assert said =~ "has executed another program in its place, beam.smp"
+      assert said =~ "give --children"
+    end
+
+    test "knows that it runs under mtracectl, and answers all the same" do
+      ebin = Path.join(:code.lib_dir(:mtrace), "ebin")
+
+      asks =
+        "IO.puts(inspect({Mtrace.status().notes, length(Mtrace.olds(3)), Mtrace.attach()}))"
+
+      {said, _, 0} =
+        run(~w(run --children --outfile /dev/null -- elixir -pa) ++ [ebin, "-e", asks])
+
+      assert said =~ ~r/mtracectl runs this node .* mtracectl report \d+ tells/
+      assert said =~ ", 3, {:error, :preloaded}}"
+    end
+  end
+
+  describe "in a container" do
+    test "a process is found by its number outside, whatever it calls itself" do
+      if match?(
+           {_, 0},
+           System.cmd("unshare", ~w(-pf --mount-proc true), stderr_to_stdout: true)
+         ) do
+        inside =
+          ~w(-pf --mount-proc) ++ [path(), "run", "--outfile", "/dev/null", left(), "wait"]
+
+        {port, number} = start(System.find_executable("unshare"), inside)
+        {found, 0} = System.cmd("pgrep", ["-f", "^#{left()} wait$"])
+
+        outside =
+          for pid <- String.split(found),
+              File.read!("/proc/#{pid}/status") =~ ~r/^NSpid:.*\t#{number}$/m,
+              do: pid
+
+        assert [pid | _] = outside
+        refute pid == "#{number}"
+        assert {report, "", 0} = run(["report", pid])
+        assert report =~ "10 chunks not freed"
+        assert report =~ "by process #{pid} "
+        assert {_, 0} = finish(port)
+      end
+    end
+  end
+
   describe "at the end" do
     test "what was not freed is reported by stack, every chunk, with names and totals" do
       {"", report, 0} = trace("ctl_left", [])
@@ -23,6 +120,22 @@ defmodule Mtrace.CtlRunTest do
       assert report =~ ~r/\] main \+0x/
       assert report =~ "coverage                   : exact; 10 chunks known, 0 ignored"
       assert report =~ ~r{VSS/RSS/shared\)   : \d.* / \d.* / \d}
+    end
+
+    test "a library that came to lie where another one did has rows and names of its own" do
+      [a, b] = for x <- ~w(a b), do: Program.path("replaced_#{x}.so")
+
+      for libraries <- [[a, b], [b, a, b], [a, a, a, b]] do
+        {"1\n", report, 0} = trace("ctl_replaced", libraries)
+
+        for {library, name} <- [{a, "in_a"}, {b, "in_b"}] do
+          n = 10 * Enum.count(libraries, &(&1 == library))
+
+          assert [block] = for(part <- String.split(report, " === "), part =~ name, do: part)
+          assert block =~ "[count/peak: #{n}/"
+          assert block =~ ~r/left_there .*replaced_#{String.last(name)}\.so/
+        end
+      end
     end
 
     test "nothing is printed where everything was freed" do

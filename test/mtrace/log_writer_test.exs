@@ -132,6 +132,23 @@ defmodule Mtrace.LogWriterTest do
     assert found.objects >= 3
   end
 
+  test "what was written before a kill -9 has its stacks, whichever thread met them first",
+       context do
+    assert {_, 137} = log(context, "asleep")
+    assert %{doubtful: 5, undefined: 0, ends: 0} = check(context.log)
+  end
+
+  test "what lay in buffers when the file was moved away is counted", context do
+    moved = Path.join(context.folder, "moved")
+    assert {"", 0} = log(context, "under", moved)
+    before = check(moved)
+    now = check(context.log)
+    assert now.dropped > 0
+    assert now.told == now.dropped
+    # two for each malloc(4321) and free, and each worker's allocations
+    assert before.events + now.events + now.dropped >= 2 * @workers * @events + 10
+  end
+
   test "at exit what other threads have is written, which go on meanwhile", context do
     for _ <- 1..5 do
       assert {"", 0} = log(context, "exits")

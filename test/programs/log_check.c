@@ -3,10 +3,11 @@
  *
  *   log_check FILE EVENTS      EVENTS: of each worker of logged.c
  *
- * Each block must be whole, each block of a thread follow the one before, each stack be defined
- * once. A worker's events must be those that it caused, each once and in order, unless the log
- * says that some were dropped or it begins anew. A block of another generation than the first
- * one's, of a thread that was about to write where the file begins anew, is passed over.
+ * Each block must be whole, each block of a thread follow the one before, definitions of one
+ * stack be the same. A stack that is not defined in the block that it occurs in, or before it,
+ * is counted. A worker's events must be those that it caused, each once and in order, unless
+ * the log says that some were dropped or it begins anew. A block of another generation than the
+ * first one's, of a thread that was about to write where the file begins anew, is passed over.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,11 +36,12 @@ typedef struct {
 } thread;
 
 static thread threads[THREADS];
-static uint8_t defined[STACKS], used[STACKS];
+static const uint64_t *defined[STACKS];
+static uint32_t used[MT_LOG_BLOCK_MAX / 8], uses; /* by the events of one block */
 static const char *file;
 static uint64_t *at;
-static uint64_t begins, ends, objects, gones, stacks, reason, ending, dropped, events, reallocs,
-    failed, large, told_dropped, undefined, doubtful, shift, latest;
+static uint64_t begins, ends, objects, gones, reason, ending, dropped, events, reallocs, failed,
+    large, told_dropped, undefined, doubtful, shift, latest;
 static int wanted;
 
 static void live_add(thread *t, uint64_t address) {
@@ -61,9 +63,9 @@ static void define(thread *t, const mt_log_block *head) {
     MUST(def.words > 0 && at + def.words <= (uint64_t *)head + head->bytes / 8);
     switch (def.kind) {
     case MT_LOG_DEF_STACK:
-        MUST(def.id > 0 && def.id < STACKS && !defined[def.id] && def.words > 1);
-        defined[def.id] = 1;
-        stacks++;
+        MUST(def.id > 0 && def.id < STACKS && def.words > 1);
+        if (!defined[def.id]) defined[def.id] = at;
+        else MUST(memcmp(defined[def.id], at, def.words * sizeof *at) == 0);
         break;
     case MT_LOG_DEF_OBJECT:
         MUST(at[1] < at[2] && def.words > 5);
@@ -101,7 +103,7 @@ static void event(thread *t) {
     if (op != MT_LOG_TIME) events++;
     if (length[op] > 1) {
         MUST(second >> 32 < STACKS);
-        used[second >> 32] = 1;
+        if (second >> 32) used[uses++] = (uint32_t)(second >> 32);
     }
     switch (op) {
     case MT_LOG_ALLOC:
@@ -158,6 +160,7 @@ static void block(const mt_log_block *head, uint64_t *end, uint32_t generation) 
     if (head->end_ns > latest) latest = head->end_ns;
     while (at < last) define(t, head);
     MUST(at == last);
+    while (uses) undefined += !defined[used[--uses]];
 }
 
 int main(int argc, char **argv) {
@@ -178,13 +181,12 @@ int main(int argc, char **argv) {
         if ((int)t->allocations == wanted && (int)t->frees == wanted) whole++;
         else partly++;
     }
-    for (int i = 1; i < STACKS; i++) undefined += used[i] && !defined[i];
     printf(
         "generation %u reason %lu begins %lu ends %lu ending %lu mode %o workers %u partly %u "
         "doubtful %lu dropped %lu told %lu undefined %lu objects %lu gones %lu reallocs %lu "
-        "failed %lu large %lu bytes %lu\n",
+        "failed %lu large %lu bytes %lu events %lu\n",
         generation, reason, begins, ends, ending, st.st_mode & 07777, whole, partly, doubtful,
         dropped, told_dropped, undefined, objects, gones, reallocs, failed, large,
-        events ? (unsigned long)st.st_size / events : 0);
+        events ? (unsigned long)st.st_size / events : 0, events);
     return 0;
 }

@@ -114,6 +114,39 @@ static void changes_folder(const char *to) {
     CHECK(chdir(to) == 0);
 }
 
+static atomic_bool has_defined;
+
+/* Frees what the other thread frees, from the same place. */
+static __attribute__((noinline)) void *same_place(void *first) {
+    for (int i = 0; i < 5; i++) free(malloc(4321));
+    if (first) {
+        has_defined = true;
+        for (;;) pause();
+    }
+    return NULL;
+}
+
+/* The stack that one thread met first, and then went to sleep; others write of it. */
+static void is_killed_asleep(const char *unused) {
+    pthread_t t;
+    (void)unused;
+    CHECK(pthread_create(&t, NULL, same_place, &half) == 0);
+    while (!has_defined) usleep(1000);
+    CHECK(pthread_create(&t, NULL, same_place, NULL) == 0);
+    pthread_join(t, NULL); /* it has written what it had */
+    kill(getpid(), SIGKILL);
+}
+
+/* The file is moved away while a thread that has something in its buffer sleeps, and one that
+ * has goes on. */
+static void moves_from_under(const char *to) {
+    pthread_t t;
+    has_defined = false;
+    CHECK(pthread_create(&t, NULL, same_place, &half) == 0);
+    while (!has_defined) usleep(1000);
+    moves(to);
+}
+
 static void is_killed(const char *unused) {
     (void)unused;
     raise(SIGKILL);
@@ -324,6 +357,8 @@ int main(int argc, char **argv) {
                 {"removes", removes},
                 {"folder", changes_folder},
                 {"killed", is_killed},
+                {"asleep", is_killed_asleep},
+                {"under", moves_from_under},
                 {"limited", is_limited},
                 {"full", stays_limited},
                 {"none", has_no_descriptors},
