@@ -77,11 +77,12 @@ static void say_how(const run *r, const mt_target *t, char *text, size_t n) {
 }
 
 /* Another program was executed in its place, and did not come to us. A program may call itself
- * something else; but one whose handlers are still there is the one that we know. */
+ * something else; but where there are handlers for all of our signals it is the one that we
+ * know. (Another one has at most its own, for some: a BEAM.) */
 static bool was_replaced(const run *r, const mt_target *t) {
     const uint64_t ours = 1u << (SIGUSR1 - 1) | 1u << (SIGUSR2 - 1) | 1u << (SIGQUIT - 1);
     return t->pid == r->child && !t->final && WIFEXITED(r->status) &&
-           strcmp(r->name, t->name) != 0 && !(r->caught & ours);
+           strcmp(r->name, t->name) != 0 && (r->caught & ours) != ours;
 }
 
 static void finish(run *r, mt_watched *w) {
