@@ -18,12 +18,13 @@
 #include "region.h"
 
 size_t mt_chunks_bytes(uint32_t sets) {
-    return sets * (sizeof(uint64_t) + MT_CELLS * sizeof(mt_cell));
+    return sets * (sizeof(uint64_t) + MT_CELLS * (sizeof(mt_cell) + sizeof(mt_cell_rest)));
 }
 
 void mt_chunks_at(mt_chunks *table, void *memory, uint32_t sets) {
     table->cell = memory;
-    table->word = (_Atomic uint64_t *)((char *)memory + sets * MT_CELLS * sizeof(mt_cell));
+    table->rest = (mt_cell_rest *)(table->cell + (size_t)sets * MT_CELLS);
+    table->word = (_Atomic uint64_t *)(table->rest + (size_t)sets * MT_CELLS);
     table->shift = 64 - (uint32_t)__builtin_ctz(sets);
     table->sets = sets;
     atomic_store(&table->full, 0);
@@ -47,13 +48,13 @@ int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {
     uint64_t h = mt_chunks_hash(address);
     bool filled = false;
     int32_t cell =
-        mt_cell_claim(table, mt_chunks_set_of(table, h), mt_chunks_fingerprint(h), &filled);
+        mt_cell_claim(table, mt_chunks_set_of(table, h), mt_chunks_fingerprint(h), 0, &filled);
     if (filled) atomic_fetch_add_explicit(&table->full, 1, memory_order_relaxed);
     return cell;
 }
 
 void mt_chunks_publish(mt_chunks *table, int32_t i, const mt_chunk *chunk) {
-    mt_cell_publish(&table->cell[i], chunk);
+    mt_cell_publish(table, i, chunk);
 }
 
 void mt_chunks_abandon(mt_chunks *table, int32_t cell) {
@@ -70,14 +71,14 @@ int32_t mt_chunks_take(mt_chunks *table, uint64_t address, mt_chunk *chunk) {
 
 int32_t mt_chunks_take_cell(mt_chunks *table, int32_t i, mt_chunk *chunk) {
     uint64_t tag = mt_cell_load(&table->cell[i].tag);
-    return mt_cell_take(&table->cell[i], tag, chunk) ? i : -1;
+    return mt_cell_take(table, i, tag, chunk) ? i : -1;
 }
 
 uint64_t mt_chunks_peek(const mt_chunks *table, int32_t i, mt_chunk *chunk) {
     const mt_cell *cell = &table->cell[i];
     uint64_t tag = atomic_load_explicit(&cell->tag, memory_order_acquire);
     if ((tag & MT_CELL_STATE) != MT_CELL_LIVE) return 0;
-    mt_cell_read(cell, tag, chunk);
+    mt_cell_read(table, i, tag, chunk);
     return mt_chunks_unchanged(table, i, tag) ? tag : 0;
 }
 
@@ -106,9 +107,9 @@ void mt_chunks_thin(mt_chunks *table, mt_chunks_keep *keep, mt_chunks_gone *gone
                 &cell->tag, &tag, busy, memory_order_acquire, memory_order_relaxed))
             continue; /* freed this moment */
         mt_chunk chunk;
-        mt_cell_read(cell, tag, &chunk);
+        mt_cell_read(table, i, tag, &chunk);
         if (keep(&chunk, context)) {
-            mt_cell_write(cell, &chunk);
+            mt_cell_write(table, i, &chunk);
             uint64_t live =
                 ((tag + MT_CELL_VERSION_STEP) & MT_CELL_VERSION) | chunk.address | MT_CELL_LIVE;
             if (atomic_compare_exchange_strong_explicit(

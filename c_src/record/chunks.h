@@ -61,22 +61,28 @@ typedef struct mt_chunk {
  * (mt_thread_kind), and the allocator (mt_allocator):  allocator 3 | kind 2 | tid 24 */
 enum { MT_CHUNK_TID = (1 << 24) - 1, MT_CHUNK_KIND_SHIFT = 24, MT_CHUNK_ALLOCATOR_SHIFT = 26 };
 
+/* What each chunk has, two cells a line of the processor's cache; a record that begins or ends
+ * touches no more where the rest is usual: p and weight one, no pid. */
 typedef struct mt_cell {
     _Atomic uint64_t tag; /* version in the 16 highest bits, address, state in the 2 lowest */
     _Atomic uint64_t size;
     _Atomic uint64_t born_ns;
+    _Atomic uint32_t thread; /* the highest bit: the rest is not usual */
+    _Atomic uint32_t site;
+} __attribute__((aligned(32))) mt_cell;
+
+typedef struct mt_cell_rest {
     _Atomic uint64_t p; /* bits of the double */
     _Atomic uint64_t weight;
     _Atomic uint64_t pid;
-    _Atomic uint32_t thread;
-    _Atomic uint32_t site;
-} __attribute__((aligned(64))) mt_cell;
+} mt_cell_rest;
 
 typedef struct mt_chunks {
     uint32_t sets;  /* a power of two */
     uint32_t shift; /* 64 - log2(sets) */
     _Atomic uint64_t *word;
     mt_cell *cell;
+    mt_cell_rest *rest; /* of each cell */
     /* Sets without a free cell; not beside what every free reads. */
     _Atomic uint32_t full __attribute__((aligned(64)));
 } mt_chunks;

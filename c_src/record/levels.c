@@ -6,14 +6,14 @@
 #include "cell.h"
 
 enum {
-    FIRST_CELLS = 32768,
     BY_ADDRESS = 2,
     ARENA_SHIFT = 26,
-    SET_SHIFT = 8 /* 256 bytes of the heap */
+    SET_SHIFT = 8, /* 256 bytes of the heap */
+    CELL_SHIFT = 5
 };
 
 int mt_levels_init(mt_levels *levels, uint32_t slots, bool exact) {
-    uint32_t first = slots / 16 < FIRST_CELLS ? slots / 16 : FIRST_CELLS;
+    uint32_t first = slots / 16 < MT_LEVELS_FIRST ? slots / 16 : MT_LEVELS_FIRST;
     const uint32_t several[MT_LEVELS_MAX] = {first, slots / 2, slots / 2, slots / 16,
                                              slots / 32};
     levels->count = 0;
@@ -31,6 +31,7 @@ int mt_levels_init(mt_levels *levels, uint32_t slots, bool exact) {
 
 void mt_levels_fini(mt_levels *levels) {
     while (levels->count) mt_chunks_fini(&levels->level[--levels->count]);
+    for (int i = 0; i < MT_LEVELS_FIRST / MT_CELLS; i++) atomic_store(&levels->beyond[i], 0);
 }
 
 /* The sets of an address, level by level. */
@@ -63,6 +64,12 @@ static inline uint32_t set_in(const mt_levels *levels, uint32_t level, place *at
     return mt_chunks_set_of(table, at->hash);
 }
 
+/* Allocators hand out no less than 32 bytes (glibc, 64 bits): so a chunk has one of the eight
+ * cells of its 256 bytes to itself, and its free finds it there without the set's word. */
+static inline int preferred(uint64_t address) {
+    return (int)(address >> CELL_SHIFT & (MT_CELLS - 1));
+}
+
 /* Said before the chunk is published, hence before anybody can free it: a free that is ordered
  * after that sees it, relaxed, because the number only grows. */
 static __attribute__((noinline, cold)) void use(mt_levels *levels, uint32_t count) {
@@ -71,6 +78,18 @@ static __attribute__((noinline, cold)) void use(mt_levels *levels, uint32_t coun
            !atomic_compare_exchange_weak_explicit(&levels->used, &used, count,
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
+}
+
+/* The same for one set of the first level: nothing is published beyond it before it is counted.
+ * Relaxed, for the same reason; an address that is found beyond is counted at least once. */
+static inline void count_beyond(mt_levels *levels, uint64_t address, int32_t step) {
+    uint32_t set = set_by_address(&levels->level[0], address);
+    atomic_fetch_add_explicit(&levels->beyond[set], (uint64_t)(int64_t)step,
+                              memory_order_relaxed);
+}
+
+static inline bool is_beyond(const mt_levels *levels, uint32_t set) {
+    return atomic_load_explicit(&levels->beyond[set], memory_order_relaxed) != 0;
 }
 
 static inline uint32_t used(const mt_levels *levels) {
@@ -83,10 +102,11 @@ int32_t mt_levels_claim(mt_levels *levels, uint64_t address) {
     place at = place_of(address);
     for (uint32_t l = 0; l < levels->count; l++) {
         bool filled;
-        int32_t cell =
-            mt_cell_claim(&levels->level[l], set_in(levels, l, &at), at.fingerprint, &filled);
+        int32_t cell = mt_cell_claim(&levels->level[l], set_in(levels, l, &at), at.fingerprint,
+                                     preferred(address), &filled);
         if (cell < 0) continue;
         if (l >= used(levels)) use(levels, l + 1);
+        if (l > 0) count_beyond(levels, address, 1);
         return mt_levels_cell(l, cell);
     }
     return -1;
@@ -124,17 +144,18 @@ static __attribute__((noinline)) mt_put put_on(mt_levels *levels, place at, uint
         uint32_t set = set_in(levels, l, &at);
         bool filled;
         if (holds(level, set, &at)) {
-            if (into) mt_cell_abandon(into, cell);
+            if (into) mt_cell_clear(into, cell, at.fingerprint);
             return MT_PUT_STALE;
         }
         if (into) continue;
-        cell = mt_cell_claim(level, set, at.fingerprint, &filled);
+        cell = mt_cell_claim(level, set, at.fingerprint, preferred(at.address), &filled);
         if (cell < 0) continue;
         into = level;
         if (l >= n) use(levels, l + 1);
     }
     if (!into) return MT_PUT_FULL;
-    mt_cell_publish(&into->cell[cell], chunk);
+    if (into != &levels->level[0]) count_beyond(levels, at.address, 1);
+    mt_cell_publish(into, cell, chunk);
     return MT_PUT_DONE;
 }
 
@@ -146,45 +167,71 @@ mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
     bool filled;
     if (!mt_cell_holds(chunk->address)) return MT_PUT_FULL;
     if (holds(first, set, &at)) return MT_PUT_STALE;
-    int32_t cell = mt_cell_claim(first, set, at.fingerprint, &filled);
-    if (cell < 0 || used(levels) > 1) return put_on(levels, at, 1, cell, chunk);
-    mt_cell_publish(&first->cell[cell], chunk);
+    int32_t cell = mt_cell_claim(first, set, at.fingerprint, preferred(at.address), &filled);
+    if (cell < 0 || is_beyond(levels, set)) return put_on(levels, at, 1, cell, chunk);
+    mt_cell_publish(first, cell, chunk);
     return MT_PUT_DONE;
 }
 
-static __attribute__((noinline)) bool cut_on(mt_levels *levels, place at, uint32_t l,
-                                             mt_chunk *chunk) {
+/* Where a chunk is mostly, in the second level: in its preferred cell. */
+static inline int32_t find_preferred(mt_chunks *level, uint32_t set, const place *at,
+                                     mt_chunk *chunk) {
+    int32_t i = (int32_t)(set * MT_CELLS) + preferred(at->address);
+    uint64_t tag = mt_cell_load(&level->cell[i].tag);
+    if ((tag & ~MT_CELL_VERSION) != (at->address | MT_CELL_LIVE)) return -1;
+    return mt_cell_take(level, i, tag, chunk) ? i : -1;
+}
+
+static __attribute__((noinline)) bool cut_on(mt_levels *levels, place at, mt_chunk *chunk) {
     bool found = false;
-    for (uint32_t n = used(levels); l < n && !found; l++) {
+    for (uint32_t l = 1, n = used(levels); l < n && !found; l++) {
         mt_chunks *level = &levels->level[l];
-        int32_t cell = mt_cell_find(level, set_in(levels, l, &at), at.fingerprint, at.address,
-                                    chunk, &found);
+        uint32_t set = set_in(levels, l, &at);
+        int32_t cell = l < BY_ADDRESS ? find_preferred(level, set, &at, chunk) : -1;
+        if (cell < 0)
+            cell = mt_cell_find(level, set, at.fingerprint, at.address, chunk, &found);
         if (cell < 0) continue;
-        mt_cell_abandon(level, cell);
+        mt_cell_clear(level, cell, at.fingerprint);
+        count_beyond(levels, at.address, -1);
         return true;
     }
     return false;
 }
 
+/* Asks for the lines that a record of this address is written to, or read from. */
+static inline void expect(const mt_chunks *level, uint32_t set, uint64_t address) {
+    __builtin_prefetch(&level->word[set], 1);
+    __builtin_prefetch(&level->cell[set * MT_CELLS + (uint32_t)preferred(address)], 1);
+}
+
+void mt_levels_expect(const mt_levels *levels, uint64_t address) {
+    const mt_chunks *first = &levels->level[0], *second = &levels->level[1];
+    uint32_t set = set_by_address(first, address);
+    expect(first, set, address);
+    if (is_beyond(levels, set)) expect(second, set_by_address(second, address), address);
+}
+
 bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
     mt_chunks *first = &levels->level[0];
     place at = place_of(address);
-    bool found = false;
-    int32_t cell = mt_cell_find(first, set_by_address(first, address), at.fingerprint, address,
-                                chunk, &found);
-    if (cell < 0) return !found && used(levels) > 1 && cut_on(levels, at, 1, chunk);
-    mt_cell_abandon(first, cell);
+    uint32_t set = set_by_address(first, address);
+    bool found = false, beyond = is_beyond(levels, set);
+    if (beyond) expect(&levels->level[1], set_by_address(&levels->level[1], address), address);
+    int32_t cell = mt_cell_find(first, set, at.fingerprint, address, chunk, &found);
+    if (cell < 0) return beyond && !found && cut_on(levels, at, chunk);
+    mt_cell_clear(first, cell, at.fingerprint);
     return true;
 }
 
 void mt_levels_publish(mt_levels *levels, int32_t cell, const mt_chunk *chunk) {
-    mt_cell_publish(&levels->level[mt_levels_of(cell)].cell[mt_levels_within(cell)], chunk);
+    mt_cell_publish(&levels->level[mt_levels_of(cell)], mt_levels_within(cell), chunk);
 }
 
 /* How many sets are full is asked of a table of one level alone, which is thinned by it. */
-void mt_levels_abandon(mt_levels *levels, int32_t cell) {
+void mt_levels_abandon(mt_levels *levels, int32_t cell, uint64_t address) {
     if (levels->count == 1) mt_chunks_abandon(&levels->level[0], cell);
     else mt_cell_abandon(&levels->level[mt_levels_of(cell)], mt_levels_within(cell));
+    if (mt_levels_of(cell) > 0) count_beyond(levels, address, -1);
 }
 
 int32_t mt_levels_next(const mt_levels *levels, int32_t cell) {

@@ -21,7 +21,8 @@
  * order then goes through the table in order, and what it has in the processor's caches and
  * the TLB, has its records there too; a hash costs a page of its own for each chunk. Where the
  * heap is longer than the level goes round, each round begins elsewhere. A program with few
- * live chunks stays within the first level, which is small.
+ * live chunks stays within the first level, which is small; each of its sets counts how many
+ * chunks found no room in it, so that the others are looked at only where there are any.
  *
  * A table that is to sample is spread by a hash, because the share of sets with room is what
  * its chunks are weighed by, and has one level, because it is thinned. A table keeps the levels
@@ -39,13 +40,17 @@ enum {
     MT_LEVELS_MAX = 5,
     MT_LEVELS_SHIFT = 26,
     MT_LEVELS_CELL = (1 << MT_LEVELS_SHIFT) - 1,
-    MT_LEVELS_LEAST = 16384 /* slots; a smaller table has one level */
+    MT_LEVELS_LEAST = 16384, /* slots; a smaller table has one level */
+    MT_LEVELS_FIRST = 32768  /* cells of the first level, at most */
 };
 
 typedef struct mt_levels {
     mt_chunks level[MT_LEVELS_MAX];
     uint32_t count;        /* levels there are */
     _Atomic uint32_t used; /* levels that ever held a chunk; only grows */
+    /* For each set of the first level, how many chunks that belong to it are in the others:
+     * where there are none, nobody looks there. Those that were thinned stay counted. */
+    _Atomic uint64_t beyond[MT_LEVELS_FIRST / MT_CELLS];
 } mt_levels;
 
 /* Maps a table for `slots` chunks, a power of two >= 16, from mt_region_take, level by level;
@@ -58,7 +63,7 @@ void mt_levels_fini(mt_levels *levels);
 /* As the functions of chunks.h. */
 int32_t mt_levels_claim(mt_levels *levels, uint64_t address);
 void mt_levels_publish(mt_levels *levels, int32_t cell, const mt_chunk *chunk);
-void mt_levels_abandon(mt_levels *levels, int32_t cell);
+void mt_levels_abandon(mt_levels *levels, int32_t cell, uint64_t address);
 int32_t mt_levels_take(mt_levels *levels, uint64_t address, mt_chunk *chunk);
 
 /* What recording and forgetting are where there are several levels, in one go each. Put records
@@ -72,6 +77,10 @@ typedef enum mt_put {
 
 mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk);
 bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk);
+
+/* Where there are several levels: an address will be put before long. Spares it the wait for
+ * memory; a few ns. */
+void mt_levels_expect(const mt_levels *levels, uint64_t address);
 
 static inline bool mt_levels_several(const mt_levels *levels) {
     return levels->count > 1;

@@ -208,7 +208,7 @@ void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uint
     mt_log_buffer *b = chunk ? enter(block) : NULL;
     if (!b) return;
     uint64_t number = (uint64_t)number_of_free(block, b, hook, pc, sp, fp) << 32;
-    put(b, mt_log_clock_units(), MT_LOG_FREE, chunk, 2, number, 0);
+    put(b, mt_log_clock_units_after(), MT_LOG_FREE, chunk, 2, number, 0);
     leave(b);
 }
 
@@ -220,7 +220,7 @@ void mt_log_reallocates(void *chunk) {
     mt_log_buffer *b = enter(block);
     if (!b) return;
     if (chunk)
-        put(b, mt_log_clock_units(), drawn ? MT_LOG_REALLOC_FROM : MT_LOG_FREE, chunk,
+        put(b, mt_log_clock_units_after(), drawn ? MT_LOG_REALLOC_FROM : MT_LOG_FREE, chunk,
             1 + !drawn, 0, 0);
     if (drawn) b->realloc = (uintptr_t)chunk;
     leave(b);

@@ -58,7 +58,7 @@ void mt_tracer_ended(const mt_chunk *chunk) {
 
 static void end(int32_t cell, const mt_chunk *chunk) {
     mt_tracer_ended(chunk);
-    mt_levels_abandon(&tracer->chunks, cell);
+    mt_levels_abandon(&tracer->chunks, cell, chunk->address);
 }
 
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
@@ -278,6 +278,7 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
         mt_log_allocated_from(block, p, size, hook, pc, sp, fp);
     } else if (p && block) {
         void **stack;
+        if (mt_levels_several(&tracer->chunks)) mt_levels_expect(&tracer->chunks, (uintptr_t)p);
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
         uint32_t words = complete(block, stack, frames, draw->allocator);

@@ -11,10 +11,10 @@
 
 #include "cfi.h"
 #include "readable.h"
+#include "stack_pages.h"
 #include "startup.h"
 
-/* PAGE: the least that a page can be; of a larger one each part is tested. */
-enum { ENTRIES = 8192, MAX_PERMANENT = 128, PAGE = 4096, MAX_DESCENT = 64 * PAGE };
+enum { ENTRIES = 8192, MAX_PERMANENT = 128 };
 
 #define PLACE     0x0000ffffffffffffull
 #define FRAME_MAX ((uintptr_t)16 << 20) /* no function's frame is larger */
@@ -58,8 +58,10 @@ void mt_walk_forget_unloaded(void) {
 }
 
 /* 16 bits, never 0, of where the object lies, of the eight bytes of code up to the place, and
- * of how often something was unloaded. */
-static uint64_t identity(const mt_eh_object *o, uintptr_t place) {
+ * of how often something was unloaded. A wrong place may be no code, which a sanitizer knows.
+ */
+static __attribute__((no_sanitize_address)) uint64_t identity(const mt_eh_object *o,
+                                                              uintptr_t place) {
     uint64_t code = 0, h;
     if (place - (uintptr_t)o->start >= 8) memcpy(&code, (void *)(place - 7), 8);
     h = code ^ (uintptr_t)o->map;
@@ -129,41 +131,10 @@ static inline uint64_t rule_at(kept *entries, uintptr_t place, bool *for_good) {
     return find(k, place);
 }
 
-/* Begins with the page that the thread is on. A deeper call makes the stack grow down: then
- * what is known above stays known if the pages between can be read. */
-static void enter(mt_walk_stack *known, uintptr_t sp) {
-    uintptr_t page = sp & ~(uintptr_t)(PAGE - 1);
-    if (sp >= known->lo && sp < known->hi) return;
-    if (sp < known->lo && known->lo - page <= MAX_DESCENT) {
-        uintptr_t at = known->lo - PAGE;
-        while (at > page && mt_readable(at)) at -= PAGE;
-        if (at == page) {
-            known->lo = page;
-            return;
-        }
-    }
-    known->lo = page;
-    known->hi = page + PAGE;
-}
-
-static inline bool is_known(const mt_walk_stack *known, uintptr_t address) {
-    return address >= known->lo && address < known->hi && address % sizeof(uintptr_t) == 0;
-}
-
-static __attribute__((noinline)) bool can_read(mt_walk_stack *known, uintptr_t address) {
-    if (address % sizeof(uintptr_t)) return false;
-    uintptr_t page = address & ~(uintptr_t)(PAGE - 1);
-    if (!mt_readable(page)) return false;
-    if (page == known->hi) known->hi += PAGE;
-    else if (page + PAGE == known->lo) known->lo = page;
-    return true;
-}
-
 /* Other functions' frames are none of a sanitizer's business. */
 static inline __attribute__((no_sanitize_address, no_sanitize_thread)) bool
-load(mt_walk_stack *known, uintptr_t address, uintptr_t *value) {
-    if (__builtin_expect(!is_known(known, address), 0) && !can_read(known, address))
-        return false;
+load(const mt_walk_stack *known, uintptr_t address, uintptr_t *value) {
+    if (!mt_stack_pages_can_read(known, address)) return false;
     *value = *(const uintptr_t *)address;
     return true;
 }
@@ -210,7 +181,10 @@ static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_st
         return false;
     }
     /* A signal may have come on another stack. */
-    if (!r.signal && (cfa < at->sp || cfa - at->sp > FRAME_MAX)) return false;
+    if (!r.signal) {
+        if (cfa < at->sp || cfa - at->sp > FRAME_MAX) return false;
+        mt_stack_pages_frame(known, at->sp, cfa);
+    }
     uintptr_t ra_at = (r.ra == MT_RA_CFA  ? cfa
                        : r.ra == MT_RA_FP ? at->fp
                                           : at->sp) +
@@ -329,7 +303,7 @@ uint32_t mt_walk_up(uintptr_t pc, uintptr_t sp, uintptr_t fp, mt_walk_stack *kno
     if (max == 0) return 0;
     if (max > MT_WALK_STEPS) max = MT_WALK_STEPS;
     stack[0] = (void *)at.pc;
-    enter(known, at.sp);
+    mt_stack_pages_enter(known, at.sp);
     uint32_t last = known->last & 1, n = repeat(&at, known, last, stack, max);
     if (n == known->steps[last] + 1 && (n == max || known->ended[last])) return n;
     return walk_on(at, known, stack, n ? n : 1, max);

@@ -13,10 +13,10 @@
  *
  * The walk gives up, and keeps the frames that it has, where there is no rule (code of a JIT),
  * where the stack pointer would not grow, and where the stack cannot be read: each page is
- * tested once a thread before it is read for the first time, so that neither a wrong rule nor
- * a stack that is not the thread's own (a fiber, an alternate signal stack) can fault. (A stack
- * whose outer pages are unmapped while the thread goes on upon the inner ones is not noticed;
- * no rule leads there but one that is wrong.)
+ * tested once a thread before it is read for the first time (stack_pages), so that neither a
+ * wrong rule nor a stack that is not the thread's own (a fiber, an alternate signal stack) can
+ * fault. (A stack whose outer pages are unmapped while the thread goes on upon the inner ones
+ * is not noticed; no rule leads there but one that is wrong.)
  *
  * A step of the last walk is taken over where pc and sp (and fp, if its rule needs that) are
  * the same again and so is the return address that it read: it would go the same way, by a rule

@@ -24,6 +24,15 @@
 #endif
 #endif
 
+/* This process has one thread, as far as it is known. */
+static inline bool mt_word_is_alone(void) {
+#ifdef MT_WORD_ALONE
+    return MT_WORD_ALONE;
+#else
+    return false;
+#endif
+}
+
 /* Exchanges if the word is `*expected`; else stores what it is there, and returns false. */
 static inline bool mt_word_exchange(_Atomic uint64_t *word, uint64_t *expected, uint64_t to) {
 #ifdef MT_WORD_ALONE

@@ -123,6 +123,71 @@ static uint64_t all_sizes(uint64_t a, uint64_t i, uint64_t *seed) {
     return a + 32 + (unit_random(seed) % 4096 >> unit_random(seed) % 8) * 16;
 }
 
+/* A cell's number was negative for addresses with bit 36: its record was there, but its byte
+ * was another set's, and half of the frees found nothing. */
+static void a_record_is_found_whatever_the_bits_of_its_address(void **state) {
+    (void)state;
+    mt_chunk chunk;
+    uint64_t seed = unit_seed();
+    for (int i = 0; i < 20000; i++) {
+        uint64_t a = unit_random(&seed) & 0x7ffffffffff0, next = a ^ 0x1000000000;
+        assert_int_equal(put(a, 1), MT_PUT_DONE);
+        assert_int_equal(put(a, 2), MT_PUT_STALE);
+        assert_int_equal(put(next, 3), MT_PUT_DONE);
+        assert_true(mt_levels_cut(&levels, a, &chunk));
+        assert_int_equal(chunk.size, 1);
+        assert_true(mt_levels_cut(&levels, next, &chunk));
+        assert_int_equal(chunk.size, 3);
+        assert_false(mt_levels_cut(&levels, a, &chunk));
+    }
+    assert_int_equal(mt_levels_taken(&levels), 0);
+}
+
+/* Where a set of the first level has overflowed and is empty again, nobody looks further. */
+static void what_went_beyond_the_first_level_is_counted(void **state) {
+    (void)state;
+    enum { N = 8192 };
+    mt_chunk chunk;
+    uint64_t beyond = 0;
+    for (uint64_t i = 0; i < N; i++)
+        assert_int_equal(put(0x7f0000000000 + i * 65536, i), MT_PUT_DONE);
+    for (size_t i = 0; i < sizeof levels.beyond / sizeof *levels.beyond; i++)
+        beyond += levels.beyond[i];
+    assert_int_equal(beyond, N - mt_chunks_taken(&levels.level[0]));
+    assert_true(beyond > 0);
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t a = 0x7f0000000000 + i * 65536;
+        int32_t cell = i % 2 ? mt_levels_take(&levels, a, &chunk) : -1;
+        if (cell >= 0) mt_levels_abandon(&levels, cell, a);
+        else assert_true(mt_levels_cut(&levels, a, &chunk));
+        assert_int_equal(chunk.size, i);
+    }
+    for (size_t i = 0; i < sizeof levels.beyond / sizeof *levels.beyond; i++)
+        assert_int_equal(levels.beyond[i], 0);
+}
+
+static void a_rest_that_is_not_usual_is_kept(void **state) {
+    (void)state;
+    mt_chunk chunk = chunk_of(0x5000, 9), got;
+    chunk.thread = (1u << 29) - 1;
+    assert_int_equal(mt_levels_put(&levels, &chunk), MT_PUT_DONE);
+    assert_true(mt_levels_cut(&levels, 0x5000, &got));
+    assert_memory_equal(&got, &chunk, sizeof got);
+    for (int i = 0; i < 3; i++) {
+        chunk = chunk_of(0x5000, 9);
+        if (i == 0) chunk.p = 0.25;
+        if (i == 1) chunk.weight *= 3;
+        if (i == 2) chunk.pid = 0x1234567890;
+        assert_int_equal(mt_levels_put(&levels, &chunk), MT_PUT_DONE);
+        assert_true(mt_levels_cut(&levels, 0x5000, &got));
+        assert_memory_equal(&got, &chunk, sizeof got);
+    }
+    chunk = chunk_of(0x5000, 9); /* the one before left its rest behind */
+    assert_int_equal(mt_levels_put(&levels, &chunk), MT_PUT_DONE);
+    assert_true(mt_levels_peek(&levels, mt_levels_next(&levels, 0), &got) != 0);
+    assert_memory_equal(&got, &chunk, sizeof got);
+}
+
 static void nothing_is_ignored_up_to_three_quarters(void **state) {
     (void)state;
     static pattern *const patterns[] = {by_16,     by_32,         by_48,      by_pages,
@@ -131,7 +196,7 @@ static void nothing_is_ignored_up_to_three_quarters(void **state) {
     for (size_t k = 0; k < sizeof patterns / sizeof *patterns; k++) {
         mt_levels_fini(&levels);
         assert_int_equal(mt_levels_init(&levels, SLOTS, true), 0);
-        uint64_t a = 0x550000000000 + unit_random(&seed) % 65536 * 4096 + 16;
+        uint64_t a = 0x550000000000 + unit_random(&seed) % (1 << 26) * 4096 + 16;
         for (uint64_t i = 0; i < MOST; i++, a = patterns[k](a, i, &seed))
             assert_int_equal(put(a, a), MT_PUT_DONE);
         assert_int_equal(mt_levels_taken(&levels), MOST);
@@ -237,7 +302,7 @@ static void *observer(void *argument) {
             }
             if (round % 16 == 15 && mt_levels_take_cell(&levels, i, &chunk)) { /* a reset */
                 if (!whole(&chunk)) shared.wrong++;
-                mt_levels_abandon(&levels, i);
+                mt_levels_abandon(&levels, i, chunk.address);
                 shared.emptied++;
             }
         }
@@ -270,6 +335,9 @@ int main(void) {
         TEST(a_table_to_sample_has_one_level),
         TEST(a_level_that_was_never_used_is_not_looked_at),
         TEST(an_address_that_has_a_record_is_stale_in_whatever_level),
+        TEST(a_record_is_found_whatever_the_bits_of_its_address),
+        TEST(what_went_beyond_the_first_level_is_counted),
+        TEST(a_rest_that_is_not_usual_is_kept),
         TEST(nothing_is_ignored_up_to_three_quarters),
         TEST(the_levels_agree_with_a_naive_model),
         TEST(threads_lose_nothing_and_take_nothing_foreign),

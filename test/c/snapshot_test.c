@@ -27,7 +27,7 @@ static bool put(uint64_t address, uint64_t size) {
     if (cell < 0) return false;
     int32_t site = mt_sites_hold(&sites, stack, frames + 1);
     if (site < 0) {
-        mt_levels_abandon(&chunks, cell);
+        mt_levels_abandon(&chunks, cell, address);
         return false;
     }
     mt_chunk chunk = {
@@ -41,7 +41,7 @@ static void cut(uint64_t address) {
     int32_t cell = mt_levels_take(&chunks, address, &chunk);
     if (cell < 0) return;
     mt_sites_drop(&sites, chunk.site);
-    mt_levels_abandon(&chunks, cell);
+    mt_levels_abandon(&chunks, cell, address);
 }
 
 /* Many more different stacks than rows: rows change hands all the time. */
