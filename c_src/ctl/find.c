@@ -51,10 +51,12 @@ static int look_in(pid_t pid, const char *name, int64_t user) {
 int mt_find_tables(pid_t pid) {
     char name[64];
     struct dirent *entry;
-    snprintf(name, sizeof name, "/memfd:mtrace.%d (deleted)", (int)pid);
+    pid_t own = mt_process_own_number(pid);
+    snprintf(name, sizeof name, "/memfd:mtrace.%d (deleted)", (int)own);
     int64_t user = mt_process_user(pid);
     int fd = look_in(pid, name, user);
-    DIR *d = fd < 0 ? opendir("/proc") : NULL;
+    /* elsewhere that number may be the one of a process in another container */
+    DIR *d = fd < 0 && own == pid ? opendir("/proc") : NULL;
     while (d && fd < 0 && (entry = readdir(d)))
         if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), name, user);
     if (d) closedir(d);
