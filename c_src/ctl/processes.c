@@ -142,6 +142,14 @@ pid_t mt_process_own_number(pid_t pid) {
     return (pid_t)number;
 }
 
+char mt_process_state(pid_t pid) {
+    FILE *f = open_file(pid, "status");
+    char line[256], state = 0;
+    while (f && !state && fgets(line, sizeof line, f)) sscanf(line, "State: %c", &state);
+    if (f) fclose(f);
+    return state;
+}
+
 int64_t mt_process_user(pid_t pid) {
     char path[64];
     struct stat s;

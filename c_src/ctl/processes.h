@@ -41,6 +41,9 @@ uint64_t mt_process_caught(pid_t pid);
  * read (Linux 4.1). */
 pid_t mt_process_own_number(pid_t pid);
 
+/* A letter of proc(5): T is stopped by a signal, Z has ended; 0 if it cannot be read. */
+char mt_process_state(pid_t pid);
+
 /* Whose it is; -1: there is no such process. */
 int64_t mt_process_user(pid_t pid);
 
