@@ -21,6 +21,7 @@
 #include "deliver.h"
 #include "find.h"
 #include "gdb.h"
+#include "processes.h"
 #include "hook/attach.h"
 #include "hook/attached.h"
 #include "program.h"
@@ -125,13 +126,21 @@ static const char *reason_of(long result) {
     }
 }
 
+/* A call in it would be stopped, too. */
+static bool is_stopped(pid_t pid) {
+    if (mt_process_state(pid) != 'T') return false;
+    mt_say("%d is stopped, and nothing can be called in it: let it go on first (kill -CONT %d)",
+           (int)pid, (int)pid);
+    return true;
+}
+
 /* The result of the function, or -1. */
 static long call_there(pid_t pid, const char *object, const char *function, const char *options,
                        bool *called) {
     mt_gdb g;
     long result = -1;
     *called = false;
-    if (!mt_gdb_start(&g)) return -1;
+    if (is_stopped(pid) || !mt_gdb_start(&g)) return -1;
     if (stop_quietly(&g, pid)) {
         char *commands = calls(object, function, options);
         *called = commands && mt_gdb_ask(&g, CALL_SECONDS, commands);

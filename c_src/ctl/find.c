@@ -29,27 +29,14 @@ typedef struct {
     int64_t user; /* whose process it is */
 } wanted;
 
-/* The process's number as it knows itself: another one in a container. */
-static int inner_number(pid_t pid) {
-    char path[64], line[256];
-    int number = (int)pid;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "re");
-    while (status && fgets(line, sizeof line, status)) {
-        char *last = strncmp(line, "NSpid:", 6) == 0 ? strrchr(line, '\t') : NULL;
-        if (last) number = atoi(last + 1);
-    }
-    if (status) fclose(status);
-    return number;
-}
-
 /* The child of a fork has its parent's mapped, which is not meant. */
 static bool want(wanted *w, pid_t pid) {
     char path[64], *line = NULL;
     size_t room = 0;
     bool found = false;
     w->user = mt_process_user(pid);
-    snprintf(w->name, sizeof w->name, "/memfd:mtrace.%d (deleted)", inner_number(pid));
+    snprintf(w->name, sizeof w->name, "/memfd:mtrace.%d (deleted)",
+             (int)mt_process_own_number(pid));
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *maps = fopen(path, "re");
     while (maps && !found && getline(&line, &room, maps) > 0) {

@@ -127,6 +127,29 @@ uint64_t mt_process_caught(pid_t pid) {
     return caught;
 }
 
+/* "NSpid:" and its numbers, the outermost first. */
+pid_t mt_process_own_number(pid_t pid) {
+    FILE *f = open_file(pid, "status");
+    char line[256];
+    long number = pid;
+    while (f && fgets(line, sizeof line, f)) {
+        if (strncmp(line, "NSpid:", 6) != 0) continue;
+        char *at = line + 6, *end;
+        for (long n; n = strtol(at, &end, 10), end != at; at = end) number = n;
+        break;
+    }
+    if (f) fclose(f);
+    return (pid_t)number;
+}
+
+char mt_process_state(pid_t pid) {
+    FILE *f = open_file(pid, "status");
+    char line[256], state = 0;
+    while (f && !state && fgets(line, sizeof line, f)) sscanf(line, "State: %c", &state);
+    if (f) fclose(f);
+    return state;
+}
+
 int64_t mt_process_user(pid_t pid) {
     char path[64];
     struct stat s;

@@ -37,6 +37,13 @@ void mt_process_name(pid_t pid, char name[64]);
  * that cannot be read. To execute another program puts all handlers back. */
 uint64_t mt_process_caught(pid_t pid);
 
+/* What it knows itself by, another number than ours in a container; the same if that cannot be
+ * read (Linux 4.1). */
+pid_t mt_process_own_number(pid_t pid);
+
+/* A letter of proc(5): T is stopped by a signal, Z has ended; 0 if it cannot be read. */
+char mt_process_state(pid_t pid);
+
 /* Whose it is; -1: there is no such process. */
 int64_t mt_process_user(pid_t pid);
 

@@ -31,6 +31,18 @@ int mt_socket_listen(mt_socket *s) {
     return -1;
 }
 
+/* Where several were sent none is wanted, and none stays: padding has room for a second one. */
+static int the_only(const struct cmsghdr *c) {
+    int fd = -1;
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return -1;
+    size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof fd;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+        if (n > 1) close(fd);
+    }
+    return n == 1 ? fd : -1;
+}
+
 static int receive(int connection) {
     char byte;
     struct iovec data = {&byte, 1};
@@ -42,13 +54,8 @@ static int receive(int connection) {
                        .msg_iovlen = 1,
                        .msg_control = &control,
                        .msg_controllen = sizeof control.room};
-    int fd = -1;
     if (recvmsg(connection, &m, MSG_CMSG_CLOEXEC) < 1) return -1;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    return fd;
+    return the_only(CMSG_FIRSTHDR(&m));
 }
 
 static int from(int connection, pid_t *pid) {

@@ -3,15 +3,20 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/find.h"
+#include "ctl/socket.h"
 #include "ctl/target.h"
 #include "record/chunks.h"
 #include "record/region.h"
@@ -149,6 +154,66 @@ static void memory_that_another_user_has_named_so_is_not_found(void **state) {
     close(ready[0]);
 }
 
+/* In a container it calls itself something else, and its tables after that. */
+static void in_container(void) {
+    int ready[2];
+    char byte;
+    if (unshare(CLONE_NEWPID) != 0) _exit(2); /* not root */
+    CHECK(pipe(ready) == 0);
+    pid_t inside = fork();
+    if (inside == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getpid() == 1 && mt_region_share(4096) >= 0 && write(ready[1], "", 1) == 1) pause();
+        _exit(1);
+    }
+    close(ready[1]);
+    bool shared = read(ready[0], &byte, 1) == 1;
+    int fd = mt_find_tables(inside);
+    kill(inside, SIGKILL);
+    waitpid(inside, NULL, 0);
+    CHECK(shared && fd >= 0);
+}
+
+static void tables_are_found_of_a_process_in_a_container(void **state) {
+    (void)state;
+    int status = in_child(in_container);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) skip();
+    assert_int_equal(status, 0);
+}
+
+static int descriptors(void) {
+    int n = 0;
+    for (int fd = 0; fd < 1024; fd++) n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Two descriptors fit where room was made for one. */
+static void descriptors_that_are_not_wanted_do_not_stay(void **state) {
+    (void)state;
+    mt_socket s;
+    pid_t pid;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char byte = 0, room[CMSG_SPACE(2 * sizeof(int))] = {0};
+    struct iovec data = {&byte, 1};
+    struct msghdr m = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    assert_int_equal(mt_socket_listen(&s), 0);
+    memcpy(address.sun_path + 1, s.name, strlen(s.name));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0), both[2] = {0, 0}, before = descriptors();
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof both);
+    memcpy(CMSG_DATA(c), both, sizeof both);
+    socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(s.name));
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, n), 0);
+    assert_int_equal(sendmsg(fd, &m, 0), 1);
+    assert_int_equal(mt_socket_take(&s, &pid), -1);
+    assert_int_equal(descriptors(), before);
+    close(fd);
+    mt_socket_close(&s);
+}
+
 static void what_is_taken_is_listed_and_seen_from_outside(void **state) {
     (void)state;
     assert_int_equal(in_child(share_and_list), 0);
@@ -222,6 +287,8 @@ int main(void) {
         cmocka_unit_test(its_size_stays_and_a_core_dump_leaves_it_out),
         cmocka_unit_test(memory_that_may_be_cut_off_is_not_read),
         cmocka_unit_test(memory_that_another_user_has_named_so_is_not_found),
+        cmocka_unit_test(tables_are_found_of_a_process_in_a_container),
+        cmocka_unit_test(descriptors_that_are_not_wanted_do_not_stay),
         cmocka_unit_test(what_is_taken_is_listed_and_seen_from_outside),
         cmocka_unit_test(where_less_may_be_mapped_there_are_fewer_slots),
         cmocka_unit_test(the_largest_size_of_files_is_raised_for_a_moment),

@@ -92,6 +92,19 @@ defmodule Mtrace.CtlAttachTest do
     end
   end
 
+  test "a process that is stopped is left alone, and why is said" do
+    if gdb?() do
+      {port, pid} = start(program(), [])
+      System.cmd("kill", ["-STOP", "#{pid}"])
+      assert eventually(fn -> File.read!("/proc/#{pid}/status") =~ ~r/State:\s+T/ end)
+      assert {"", sentence, 1} = run(["attach", "#{pid}"])
+      assert sentence =~ "#{pid} is stopped, and nothing can be called in it: let it go on"
+      assert File.read!("/proc/#{pid}/status") =~ ~r/State:\s+T/
+      System.cmd("kill", ["-CONT", "#{pid}"])
+      assert finish(port) == {"well\n", 0}
+    end
+  end
+
   test "the tables' descriptor is high, closed on exec, and the only one that is left" do
     if gdb?() do
       {port, pid} = start(program(), [])
