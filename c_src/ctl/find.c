@@ -91,7 +91,7 @@ static int look_everywhere(pid_t first, const wanted *w) {
 
 /* On its way from the process to mtracectl it is nobody's. */
 int mt_find_tables(pid_t pid) {
-    wanted w;
+    wanted w = {0};
     int fd = -1;
     for (int i = 0; i < TRIES && fd < 0 && want(&w, pid); i++) {
         if (i > 0) usleep(PAUSE_US);
