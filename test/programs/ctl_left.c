@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern char **environ;
 static void *kept[10];
 
 __attribute__((noinline)) static void leak(void) {
