@@ -147,8 +147,12 @@ static void memory_that_another_user_has_named_so_is_not_found(void **state) {
     assert_int_equal(mt_find_tables(getpid()), -1);
     kill(stranger, SIGKILL);
     waitpid(stranger, NULL, 0);
-    int own = memfd_create(name, 0), found = mt_find_tables(getpid());
+    int own = memfd_create(name, 0);
+    assert_int_equal(ftruncate(own, 4096), 0);
+    void *mapped = mmap(NULL, 4096, PROT_READ, MAP_SHARED, own, 0);
+    int found = mt_find_tables(getpid());
     assert_true(found >= 0);
+    munmap(mapped, 4096);
     close(found);
     close(own);
     close(ready[0]);
