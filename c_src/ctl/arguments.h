@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "record/options.h"
-#include "show.h"
+#include "ctl/show/show.h"
 
 /* Texts are argv's. */
 typedef struct mt_arguments {

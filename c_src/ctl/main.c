@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
-#include "show.h"
+#include "ctl/show/show.h"
 
 /* That of the package: mix.exs. */
 #define VERSION "0.1.0"

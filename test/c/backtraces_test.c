@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "ctl/backtraces.h"
+#include "ctl/watch/backtraces.h"
 
 static bool quiet(const char *text) {
     char where[64];

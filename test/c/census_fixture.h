@@ -8,8 +8,8 @@
 
 #include "fixture.h"
 
-#include "ctl/census.h"
-#include "ctl/show.h"
+#include "ctl/show/census.h"
+#include "ctl/show/show.h"
 #include "name/elf_file.h"
 #include "name/symbols.h"
 

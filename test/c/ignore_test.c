@@ -1,7 +1,7 @@
 /* Patterns, with the meaning that lib/mtrace/pattern.ex gives them. */
 #include "fixture.h"
 
-#include "ctl/ignore.h"
+#include "ctl/show/ignore.h"
 
 static mt_ignore *patterns(const char *text) {
     FILE *file = fopen(fixture_path("patterns"), "w");

@@ -1,7 +1,7 @@
 /* The table of live chunks against a naive model, while it grows and chunks move up. */
 #include "unit.h"
 
-#include "ctl/log_live.h"
+#include "ctl/log/live.h"
 
 enum { ADDRESSES = 1 << 16, ROUNDS = 2000000 };
 

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/log_account.h"
-#include "ctl/log_out.h"
+#include "ctl/log/account.h"
+#include "ctl/log/out.h"
 #include "log_made.h"
 
 enum { THREADS = 5, STACKS = 40, ADDRESSES = 300, EVENTS = 20000 };

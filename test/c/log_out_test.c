@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "ctl/log_out.h"
+#include "ctl/log/out.h"
 
 static const char *through(void (*write)(mt_out *, const char *), const char *name) {
     static char made[512];

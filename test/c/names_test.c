@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 
-#include "ctl/names.h"
+#include "ctl/show/names.h"
 #include "name/elf_file.h"
 
 #define CC   "gcc -shared -fPIC -O2 -g "

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "ctl/plain.h"
-#include "ctl/shorten.h"
-#include "ctl/sizes.h"
+#include "ctl/show/shorten.h"
+#include "ctl/show/sizes.h"
 
 static void plain_text_stays(void **state) {
     (void)state;

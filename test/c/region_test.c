@@ -15,9 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl/find.h"
-#include "ctl/socket.h"
-#include "ctl/target.h"
+#include "ctl/watch/find.h"
+#include "ctl/watch/socket.h"
+#include "ctl/watch/target.h"
 #include "record/chunks.h"
 #include "record/region.h"
 #include "record/sites.h"

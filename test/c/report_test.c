@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "ctl/report.h"
+#include "ctl/show/report.h"
 
 #define SOURCE                                                                                 \
     "int one(int x) { return x + 1; }\\nint two(int x) { return 2 * one(x) + 5; }\\n"          \

@@ -6,8 +6,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "ctl/saved.h"
-#include "ctl/view.h"
+#include "ctl/show/saved.h"
+#include "ctl/show/view.h"
 #include "record/log_format.h"
 
 #define SOURCE                                                                                 \

@@ -17,12 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-<<<<<<< HEAD
 extern char **environ; /* unistd.h has it for _GNU_SOURCE only */
 
-=======
-extern char **environ;
->>>>>>> 5f925f04d7fdc2ca211785a1e5fd214dfd17fe4a
 static void *kept[10];
 
 __attribute__((noinline)) static void leak(void) {

@@ -1,0 +1,51 @@
+/* ask: `mtracectl report PID`: what a traced process holds now, from its tables, without its
+ * help: it may sleep or be stopped. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ctl/arguments.h"
+#include "ctl/commands.h"
+#include "deliver.h"
+#include "find.h"
+
+static void usage(void) {
+    puts("usage: mtracectl report [OPTIONS] PID\n\n"
+         "Reports what a traced process holds now: one that mtracectl run started, or\n"
+         "that was attached to. It is neither stopped nor asked.\n\n"
+         "  --outfile FILE     reports go there (%p: process, %c: its name), not to stdout");
+    fputs(mt_show_help, stdout);
+}
+
+static int report(const mt_arguments *a, pid_t pid) {
+    mt_outfile outfile;
+    mt_target target;
+    if (mt_show_check(&a->show) != 0) return MT_EXIT_FAILED;
+    int fd = mt_find_tables_or_say(pid);
+    if (fd < 0) return MT_EXIT_FAILED;
+    bool open = mt_target_open(&target, fd, pid);
+    mt_shown shown = MT_SHOWN_FAILED;
+    if (open && mt_outfile_prepare(&outfile, a->outfile, stdout) == 0) {
+        mt_target_look(&target, false);
+        mt_delivery d = {.show = &a->show, .outfile = &outfile};
+        shown = mt_deliver(&target, &d);
+        if (mt_outfile_close(&outfile) != 0) shown = MT_SHOWN_FAILED;
+    }
+    if (open) mt_target_close(&target);
+    close(fd);
+    return shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
+}
+
+int mt_command_report(int argc, char **argv) {
+    mt_arguments a;
+    uint64_t pid;
+    switch (mt_arguments_parse(&a, MT_ARGUMENTS_OUTFILE, argc, argv)) {
+    case MT_ARGUMENTS_WRONG:
+        return MT_EXIT_USAGE;
+    case MT_ARGUMENTS_HELP:
+        return usage(), 0;
+    default:
+        break;
+    }
+    if (mt_arguments_process(&a, &pid)) return report(&a, (pid_t)pid);
+    return MT_EXIT_USAGE;
+}

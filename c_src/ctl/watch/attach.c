@@ -1,0 +1,323 @@
+/* attach: `mtracectl attach PID` and `mtracectl detach PID`: tracing on and off in a process
+ * that was started plain. gdb stops it for some moments, loads our object there and calls two
+ * functions of it (hook/attached); then it is gone.
+ *
+ *   look at all stacks ── somebody in malloc, the loader, a fork ──▶ let go, wait, again (10 s)
+ *         │ nobody
+ *         ▼
+ *   dlopen, mtrace_attach ──▶ let go; the tables are found by their descriptor in the process
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/arguments.h"
+#include "backtraces.h"
+#include "ctl/commands.h"
+#include "deliver.h"
+#include "find.h"
+#include "gdb.h"
+#include "processes.h"
+#include "hook/attach.h"
+#include "hook/attached.h"
+#include "program.h"
+
+enum { TRIES = 50, PAUSE_US = 200000, LOOK_SECONDS = 60, CALL_SECONDS = 30 };
+
+/* Stops the process where no thread is in what our call needs. Stopped when it returns true. */
+static bool stop_quietly(mt_gdb *g, pid_t pid) {
+    char command[128], where[256] = "";
+    for (int i = 0; i < TRIES; i++) {
+        snprintf(command, sizeof command, "attach %d\nthread apply all backtrace\n", (int)pid);
+        bool answered = mt_gdb_ask(g, LOOK_SECONDS, command);
+        if (answered && mt_backtraces_quiet(g->text, where, sizeof where)) return true;
+        if (answered && (strstr(g->text, "ptrace: ") || strstr(g->text, "Could not attach"))) {
+            mt_say("gdb may not attach to %d: it is traced by another debugger, or ptrace is "
+                   "restricted (/proc/sys/kernel/yama/ptrace_scope): try as root",
+                   (int)pid);
+            return false;
+        }
+        if (!answered || !mt_gdb_ask(g, LOOK_SECONDS, "detach\n")) {
+            mt_say("gdb has ended, or does not answer; nothing was done in %d", (int)pid);
+            return false;
+        }
+        usleep(PAUSE_US);
+    }
+    mt_say("no moment was found at which %d could be changed (%s); nothing was done, try again",
+           (int)pid, where);
+    return false;
+}
+
+enum { OBJECT_ROOM = 8192, FUNCTION_ROOM = 64, ROOM = 16384 };
+
+/* A string between quotes would be put into memory that gdb allocates there, in the program's
+ * heap, and leaves. So it is written word by word, into a page that is unmapped again. */
+static void put_string(FILE *to, const char *text, size_t at) {
+    size_t n = strlen(text) + 1;
+    for (size_t i = 0; i < n; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, text + i, n - i < sizeof word ? n - i : sizeof word);
+        fprintf(to, "set {unsigned long long}($mt_room + %zu) = 0x%llx\n", at + i,
+                (unsigned long long)word);
+    }
+}
+
+/* In gdb's own language. dlopen is libc's own from glibc 2.34 on; before, programs may have
+ * only libc's private one. */
+static char *calls(const char *object, const char *function, const char *options) {
+    char *text = NULL;
+    size_t n;
+    if (strlen(object) >= OBJECT_ROOM || strlen(function) >= FUNCTION_ROOM ||
+        (options && strlen(options) >= ROOM - OBJECT_ROOM - FUNCTION_ROOM))
+        return NULL;
+    FILE *to = open_memstream(&text, &n);
+    if (!to) return NULL;
+    fprintf(to,
+            "set language c\n"
+            "set $mt_handle = (void *)0\n"
+            "set $mt_function = (void *)0\n"
+            "set $mt_room = ((char *(*)(void *, unsigned long, int, int, int, long))mmap)"
+            "(0, %d, %d, %d, -1, 0)\n"
+            "if (long)$mt_room != -1\n",
+            ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    put_string(to, object, 0);
+    put_string(to, function, OBJECT_ROOM);
+    if (options) put_string(to, options, OBJECT_ROOM + FUNCTION_ROOM);
+    fprintf(to,
+            "set $mt_handle = ((void *(*)(const char *, int))dlopen)($mt_room, 2)\n"
+            "if $mt_handle != 0\n"
+            "set $mt_function = ((void *(*)(void *, const char *))dlsym)"
+            "($mt_handle, $mt_room + %d)\nend\n"
+            "if $mt_function != 0\nprintf \"mtrace-result %%d\\n\", ",
+            OBJECT_ROOM);
+    if (options)
+        fprintf(to, "((int (*)(int, const char *))$mt_function)(%d, $mt_room + %d)\nend\n",
+                MT_ATTACHED_VERSION, OBJECT_ROOM + FUNCTION_ROOM);
+    else fprintf(to, "((int (*)(int))$mt_function)(%d)\nend\n", MT_ATTACHED_VERSION);
+    fprintf(to, "call ((int (*)(void *, unsigned long))munmap)($mt_room, %d)\nend\n", ROOM);
+    return fclose(to) == 0 ? text : NULL;
+}
+
+static const char *reason_of(long result) {
+    switch (result) {
+    case MT_ATTACH_PRELOADED:
+        return "it is traced already, from its start or from inside";
+    case MT_ATTACH_OFF:
+        return "it was started with MTRACE=0";
+    case MT_ATTACH_SHADOWED:
+        return "another allocator stands in front of us there";
+    case MT_ATTACH_NO_MEMORY:
+        return "there is no memory for the tables; try fewer --slots";
+    case MT_ATTACH_NO_LOG:
+        return "it cannot write the file of --log: its own rights and folders count";
+    case MT_ATTACH_NO_ALLOCATOR:
+        return "no object in it calls a malloc that could be stood in front of";
+    case MT_ATTACHED_NOT_SHARED:
+        return "its tables cannot be shared: no memory, no descriptor, or no memfd_create "
+               "(Linux 3.17)";
+    case MT_ATTACHED_ANOTHER:
+        return "another version of mtrace.so is loaded there";
+    default:
+        return "mtrace.so could not be loaded into it";
+    }
+}
+
+/* A call in it would be stopped, too. */
+static bool is_stopped(pid_t pid) {
+    if (mt_process_state(pid) != 'T') return false;
+    mt_say("%d is stopped, and nothing can be called in it: let it go on first (kill -CONT %d)",
+           (int)pid, (int)pid);
+    return true;
+}
+
+/* The result of the function, or -1. */
+static long call_there(pid_t pid, const char *object, const char *function, const char *options,
+                       bool *called) {
+    mt_gdb g;
+    long result = -1;
+    *called = false;
+    if (is_stopped(pid) || !mt_gdb_start(&g)) return -1;
+    if (stop_quietly(&g, pid)) {
+        char *commands = calls(object, function, options);
+        *called = commands && mt_gdb_ask(&g, CALL_SECONDS, commands);
+        if (*called) result = mt_gdb_result(&g);
+        else mt_say("gdb did not come back from a call in %d; it lets go of it", (int)pid);
+        free(commands);
+    }
+    mt_gdb_end(&g);
+    return result;
+}
+
+/* In our folder, not in the process's; the folder's name is meant as it is. */
+static void put_log(FILE *to, const char *folder, const char *log) {
+    fputs("MTRACE_LOG=", to);
+    for (const char *c = folder; *c; c++) fprintf(to, *c == '%' ? "%%%%" : "%c", *c);
+    fprintf(to, "/%s\n", log);
+}
+
+static char *options_of(const mt_arguments *a) {
+    char *text = NULL, *here = NULL;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    if (!to) return NULL;
+    fprintf(to, "MTRACE_DEPTH=%llu\nMTRACE_SLOTS=%llu\n", (unsigned long long)a->depth,
+            (unsigned long long)a->slots);
+    if (a->interval != MT_ADAPTIVE)
+        fprintf(to, "MTRACE_INTERVAL=%llu\n", (unsigned long long)a->interval);
+    if (a->log && *a->log != '/' && (here = getcwd(NULL, 0))) put_log(to, here, a->log);
+    else if (a->log) fprintf(to, "MTRACE_LOG=%s\n", a->log);
+    free(here);
+    if (a->log_limit) fprintf(to, "MTRACE_LOG_LIMIT=%s\n", a->log_limit);
+    if (a->log_full) fprintf(to, "MTRACE_LOG_FULL=%s\n", a->log_full);
+    return fclose(to) == 0 ? text : NULL;
+}
+
+/* The state that the tables tell, or 0 where there are none. */
+static uint32_t state_of(pid_t pid) {
+    mt_target t;
+    int fd = mt_find_tables(pid);
+    uint32_t state = 0;
+    if (fd < 0) return 0;
+    if (mt_target_open(&t, fd, pid)) {
+        state = atomic_load(&t.header->state);
+        mt_target_close(&t);
+    }
+    close(fd);
+    return state;
+}
+
+/* The same file there as here: another one, or none, stands there in a container. */
+static bool is_there(pid_t pid, const char *object) {
+    char *path;
+    struct stat here, there;
+    if (asprintf(&path, "/proc/%d/root%s", (int)pid, object) < 0) return false;
+    bool same = stat(object, &here) == 0 && stat(path, &there) == 0 &&
+                here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+    free(path);
+    if (!same)
+        mt_say("%d does not see %s: it has other file systems, in a container; run mtracectl "
+               "there",
+               (int)pid, object);
+    return same;
+}
+
+static bool may_attach(pid_t pid, const char *object) {
+    char path[64], name[32];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    snprintf(name, sizeof name, "%d", (int)pid);
+    if (!mt_find_process(pid)) return false;
+    uint32_t state = state_of(pid);
+    if (state && state != MT_REGION_DETACHED)
+        mt_say("%d is traced already: ask it by mtracectl report %d", (int)pid, (int)pid);
+    else if (mt_program_suits(path, name) && is_there(pid, object)) return true;
+    return false;
+}
+
+static int attach(const mt_arguments *a, pid_t pid) {
+    char *object = mt_program_object(), *options = options_of(a);
+    bool called = false;
+    long result = -1;
+    if (object && options && may_attach(pid, object) && mt_outfile_may(a->log)) {
+        result = call_there(pid, object, "mtrace_attach", options, &called);
+        if (called && result != MT_ATTACH_DONE)
+            mt_say("%d is not traced: %s", (int)pid, reason_of(result));
+        else if (called && a->log)
+            printf(
+                "%d is logged from now on into %s; mtracectl detach %d ends it, mtracectl log "
+                "%s tells what is in it\n",
+                (int)pid, a->log, (int)pid, a->log);
+        else if (called)
+            printf("%d is traced from now on.\n"
+                   "mtracectl report %d tells what it holds, mtracectl detach %d ends it.\n",
+                   (int)pid, (int)pid, (int)pid);
+    }
+    free(object);
+    free(options);
+    return result == MT_ATTACH_DONE ? 0 : MT_EXIT_FAILED;
+}
+
+static int report_last(const mt_arguments *a, mt_target *t, mt_outfile *outfile) {
+    mt_delivery d = {.show = &a->show, .outfile = outfile};
+    mt_target_look(t, false);
+    mt_shown shown = mt_deliver(t, &d);
+    return mt_outfile_close(outfile) != 0 || shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
+}
+
+static int detach_target(const mt_arguments *a, mt_target *t) {
+    char *object = mt_program_object();
+    mt_outfile outfile;
+    bool called = false;
+    long result = -1;
+    if (atomic_load(&t->header->observer)) {
+        mt_say("%d was started by mtracectl run, and is traced to its end", (int)t->pid);
+    } else if (atomic_load(&t->header->state) == MT_REGION_DETACHED) {
+        mt_say("%d is not traced any more", (int)t->pid);
+    } else if (object && mt_show_check(&a->show) == 0 &&
+               mt_outfile_prepare(&outfile, a->outfile, stdout) == 0) {
+        result = call_there(t->pid, object, "mtrace_detach", NULL, &called);
+        if (called && result != MT_ATTACH_DONE)
+            mt_say("%d is still traced: %s", (int)t->pid, reason_of(result));
+    }
+    free(object);
+    return result == MT_ATTACH_DONE ? report_last(a, t, &outfile) : MT_EXIT_FAILED;
+}
+
+static int detach(const mt_arguments *a, pid_t pid) {
+    mt_target t;
+    int fd = mt_find_tables_or_say(pid), status = MT_EXIT_FAILED;
+    if (fd < 0) return status;
+    if (mt_target_open(&t, fd, pid)) {
+        status = detach_target(a, &t);
+        mt_target_close(&t);
+    }
+    close(fd);
+    return status;
+}
+
+static void usage_attach(void) {
+    puts("usage: mtracectl attach [OPTIONS] PID\n\n"
+         "Begins to trace a process that was started plain. gdb, which must be installed,\n"
+         "stops it for some moments in which no thread is in malloc or the loader, and\n"
+         "loads mtrace.so into it, which stays. What was allocated before is not known.\n\n"
+         "  --exact            every chunk (this is the default)\n"
+         "  --sample           a sample, chosen so that it costs about 1 % of the time\n"
+         "  --interval BYTES   a sample, one chunk in so many bytes\n"
+         "  --depth N          frames kept of a stack, 2 to 64 (16)\n"
+         "  --slots N          chunks that can be known at a time (1048576)\n"
+         "  --log FILE, --log-limit SIZE, --log-full WHAT   as mtracectl run has them\n\n"
+         "mtracectl report PID tells what it holds; mtracectl detach PID ends it.");
+}
+
+static void usage_detach(void) {
+    puts("usage: mtracectl detach [OPTIONS] PID\n\n"
+         "Ends what mtracectl attach began, puts everything back, and reports what was\n"
+         "allocated since and is not freed. mtrace.so stays loaded, and does nothing.\n\n"
+         "  --outfile FILE     the report goes there (%p: process, %c: its name)");
+    fputs(mt_show_help, stdout);
+}
+
+static int command(int argc, char **argv, unsigned options, void (*usage)(void),
+                   int (*act)(const mt_arguments *, pid_t)) {
+    mt_arguments a;
+    uint64_t pid;
+    switch (mt_arguments_parse(&a, options, argc, argv)) {
+    case MT_ARGUMENTS_WRONG:
+        return MT_EXIT_USAGE;
+    case MT_ARGUMENTS_HELP:
+        return usage(), 0;
+    default:
+        return mt_arguments_process(&a, &pid) ? act(&a, (pid_t)pid) : MT_EXIT_USAGE;
+    }
+}
+
+int mt_command_attach(int argc, char **argv) {
+    return command(argc, argv, MT_ARGUMENTS_TABLE, usage_attach, attach);
+}
+
+int mt_command_detach(int argc, char **argv) {
+    return command(argc, argv, MT_ARGUMENTS_OUTFILE, usage_detach, detach);
+}

@@ -1,0 +1,19 @@
+/* deliver: one report of one target, made and written where it is wanted. */
+#ifndef MT_CTL_DELIVER_H
+#define MT_CTL_DELIVER_H
+
+#include "ctl/outfile.h"
+#include "ctl/show/show.h"
+#include "target.h"
+
+typedef struct mt_delivery {
+    const mt_show *show;
+    mt_outfile *outfile;
+    const char *ending; /* how it ended, for a note below it; NULL: none */
+} mt_delivery;
+
+/* Takes a census and shows it. Where nothing is left nothing is written. What goes wrong is
+ * said on stderr. */
+mt_shown mt_deliver(mt_target *target, const mt_delivery *delivery);
+
+#endif

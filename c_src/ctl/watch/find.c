@@ -1,0 +1,149 @@
+/* find: see the header. What may not be looked at is passed over. */
+#include "find.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+#include "processes.h"
+
+/* A name is free for all: one that another user has given to memory of his is not believed. */
+static bool is_trusted(int fd, int64_t user) {
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) &&
+           (s.st_uid == 0 || s.st_uid == geteuid() || (int64_t)s.st_uid == user);
+}
+
+enum { TRIES = 20, PAUSE_US = 50000 };
+
+/* The memory as the process has it mapped. */
+typedef struct {
+    char name[64];
+    uint64_t inode;
+    int64_t user; /* whose process it is */
+} wanted;
+
+/* The child of a fork has its parent's mapped, which is not meant. */
+static bool want(wanted *w, pid_t pid) {
+    char path[64], *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    w->user = mt_process_user(pid);
+    snprintf(w->name, sizeof w->name, "/memfd:mtrace.%d (deleted)",
+             (int)mt_process_own_number(pid));
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && !found && getline(&line, &room, maps) > 0) {
+        char *at = strstr(line, w->name);
+        unsigned long long inode;
+        found = at && strcmp(at + strlen(w->name), "\n") == 0 &&
+                sscanf(line, "%*s %*s %*s %*s %llu", &inode) == 1;
+        if (found) w->inode = inode;
+    }
+    if (maps) fclose(maps);
+    free(line);
+    return found;
+}
+
+/* Opens one of the process's descriptors if it is that memory. It may have become something
+ * else meanwhile. */
+static int open_if(const char *folder, const char *entry, const wanted *w) {
+    char path[320], link[64];
+    struct stat s;
+    snprintf(path, sizeof path, "%s/%s", folder, entry);
+    ssize_t n = readlink(path, link, sizeof link - 1);
+    if (n < 0) return -1;
+    link[n] = '\0';
+    if (strcmp(link, w->name) != 0 || stat(path, &s) != 0 || s.st_ino != w->inode) return -1;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || is_trusted(fd, w->user)) return fd;
+    close(fd);
+    return -1;
+}
+
+static int look_in(pid_t pid, const wanted *w) {
+    char folder[64];
+    struct dirent *entry;
+    int fd = -1;
+    snprintf(folder, sizeof folder, "/proc/%d/fd", (int)pid);
+    DIR *d = opendir(folder);
+    while (d && fd < 0 && (entry = readdir(d)))
+        if (entry->d_name[0] != '.') fd = open_if(folder, entry->d_name, w);
+    if (d) closedir(d);
+    return fd;
+}
+
+static int look_everywhere(pid_t first, const wanted *w) {
+    struct dirent *entry;
+    int fd = look_in(first, w);
+    DIR *d = fd < 0 ? opendir("/proc") : NULL;
+    while (d && fd < 0 && (entry = readdir(d)))
+        if (atoi(entry->d_name) > 0) fd = look_in(atoi(entry->d_name), w);
+    if (d) closedir(d);
+    return fd;
+}
+
+/* On its way from the process to mtracectl it is nobody's. */
+int mt_find_tables(pid_t pid) {
+    wanted w = {0};
+    int fd = -1;
+    for (int i = 0; i < TRIES && fd < 0 && want(&w, pid); i++) {
+        if (i > 0) usleep(PAUSE_US);
+        fd = look_everywhere(pid, &w);
+    }
+    return fd;
+}
+
+bool mt_find_process(pid_t pid) {
+    char path[64];
+    int64_t user = mt_process_user(pid);
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    if (user < 0) {
+        mt_say("there is no process %d", (int)pid);
+        return false;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char byte;
+    ssize_t n = fd >= 0 ? read(fd, &byte, 1) : -1;
+    int error = errno;
+    if (fd >= 0) close(fd);
+    if (n > 0) return true;
+    if (n == 0) mt_say("%d has ended, or is a part of the kernel", (int)pid);
+    else if (user != (int64_t)geteuid())
+        mt_say("%d belongs to another user (%lld): ask as that one, or as root", (int)pid,
+               (long long)user);
+    else mt_say("%d may not be looked at: %s", (int)pid, strerror(error));
+    return false;
+}
+
+bool mt_find_object(pid_t pid) {
+    mt_picture p = {0};
+    bool found = false;
+    if (mt_picture_take(&p, pid))
+        for (uint32_t i = 0; i < p.mappings && !found; i++) {
+            const char *path = p.texts + p.mapping[i].path, *last = strrchr(path, '/');
+            found = last && strncmp(last, "/mtrace.so", 10) == 0;
+        }
+    mt_picture_free(&p);
+    return found;
+}
+
+int mt_find_tables_or_say(pid_t pid) {
+    if (!mt_find_process(pid)) return -1;
+    int fd = mt_find_tables(pid);
+    if (fd >= 0) return fd;
+    if (mt_find_object(pid))
+        mt_say("%d has mtrace loaded, but shares no tables with anybody: a node of Erlang is "
+               "asked by Mtrace in iex or a remote console",
+               (int)pid);
+    else
+        mt_say("%d is not traced: start it with mtracectl run, or use mtracectl attach %d",
+               (int)pid, (int)pid);
+    return -1;
+}

@@ -1,0 +1,299 @@
+/* run: `mtracectl run`: starts a program, watches it, reports at its end and on request.
+ *
+ *   signals ──▶ passed on          ┐
+ *   socket  ──▶ a process to watch ├─ one poll ─▶ the program has ended ─▶ report, end alike
+ *   watch   ──▶ report, reset, end ┘
+ *
+ * If we are killed the program goes on: it waits for nobody but, for two seconds, at its end.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl/arguments.h"
+#include "ctl/commands.h"
+#include "deliver.h"
+#include "orphans.h"
+#include "program.h"
+#include "socket.h"
+#include "start.h"
+#include "watch.h"
+
+typedef struct {
+    mt_arguments arguments;
+    mt_socket socket;
+    mt_watch watch;
+    mt_outfile outfile;
+    mt_orphans *orphans; /* or NULL */
+    sigset_t before;     /* the mask that the program gets */
+    int signals;         /* a signalfd */
+    pid_t child;
+    char name[64];   /* what the kernel called it at its end */
+    uint64_t caught; /* the signals that it had handlers for then */
+    bool ended;
+    int status;  /* of waitpid */
+    bool traced; /* it has come to us once */
+    bool left;   /* some report was of something */
+    bool failed; /* some could not be written */
+} run;
+
+/* Passed on; and SIGCHLD, which tells of the end. */
+static const int handled[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
+
+static void report_now(run *r, mt_target *t, mt_show_sort by) {
+    mt_show show = r->arguments.show;
+    show.sort[0] = by;
+    show.sorts = 1;
+    mt_delivery d = {.show = &show, .outfile = &r->outfile};
+    mt_target_look(t, false);
+    mt_deliver(t, &d);
+}
+
+/* An answer that was not given is not missed by who has been killed. */
+static void serve(run *r, mt_target *t) {
+    uint32_t requests = mt_target_requests(t);
+    if (requests & MT_REGION_BY_SIZE) report_now(r, t, MT_SORT_SIZE);
+    if (requests & MT_REGION_BY_COUNT) report_now(r, t, MT_SORT_COUNT);
+    if (requests & MT_REGION_ENDING) mt_target_look(t, true);
+}
+
+static void say_how(const run *r, const mt_target *t, char *text, size_t n) {
+    const char *known = "its tables tell what it held then, not the figures of the process";
+    if (t->pid == r->child && WIFSIGNALED(r->status))
+        snprintf(text, n, "%d was ended by signal %d (%s): %s", (int)t->pid,
+                 WTERMSIG(r->status), strsignal(WTERMSIG(r->status)), known);
+    else
+        snprintf(text, n,
+                 "%d ended by _exit or a signal, or executed another program, which is not "
+                 "followed without --children: %s",
+                 (int)t->pid, known);
+}
+
+/* Another program was executed in its place, and did not come to us. A program may call itself
+ * something else; but where there are handlers for all of our signals it is the one that we
+ * know. (Another one has at most its own, for some: a BEAM.) */
+static bool was_replaced(const run *r, const mt_target *t) {
+    const uint64_t ours = 1u << (SIGUSR1 - 1) | 1u << (SIGUSR2 - 1) | 1u << (SIGQUIT - 1);
+    return t->pid == r->child && !t->final && WIFEXITED(r->status) &&
+           strcmp(r->name, t->name) != 0 && (r->caught & ours) != ours;
+}
+
+static void finish(run *r, mt_watched *w) {
+    mt_target *t = &w->target;
+    char how[300];
+    serve(r, t);
+    t->ended = true;
+    if (r->orphans) mt_orphans_look(r->orphans, t);
+    if (r->orphans) mt_orphans_ended(r->orphans, t->pid);
+    if (was_replaced(r, t)) {
+        mt_say("%s has executed another program in its place, %s, which is not followed; run "
+               "that, or give --children",
+               t->name, r->name);
+    } else {
+        mt_delivery d = {.show = &r->arguments.show, .outfile = &r->outfile};
+        if (!t->final) {
+            say_how(r, t, how, sizeof how);
+            d.ending = how;
+        }
+        mt_shown shown = mt_deliver(t, &d);
+        if (shown == MT_SHOWN_LEFT) r->left = true;
+        if (shown == MT_SHOWN_FAILED) r->failed = true;
+    }
+    mt_watch_drop(&r->watch, w);
+}
+
+static void welcome(run *r) {
+    pid_t pid = 0;
+    int fd;
+    while ((fd = mt_socket_take(&r->socket, &pid)) >= 0)
+        if (mt_watch_add(&r->watch, fd, pid)) r->traced = true;
+}
+
+static void see_end(run *r) {
+    siginfo_t info = {0};
+    if (r->ended || waitid(P_PID, (id_t)r->child, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid != r->child)
+        return;
+    mt_process_name(r->child, r->name);
+    r->caught = mt_process_caught(r->child);
+    r->ended = waitpid(r->child, &r->status, WNOHANG) == r->child;
+}
+
+/* What the terminal sends, the program gets itself. */
+static void pass_on(run *r) {
+    struct signalfd_siginfo s;
+    while (read(r->signals, &s, sizeof s) == sizeof s) {
+        if (s.ssi_signo == SIGCHLD) see_end(r);
+        else if (s.ssi_code <= 0 && !r->ended && (pid_t)s.ssi_pid != r->child)
+            kill(r->child, (int)s.ssi_signo);
+    }
+}
+
+static void serve_all(run *r) {
+    mt_watch_look(&r->watch);
+    for (unsigned i = r->watch.n; i-- > 0;) {
+        mt_watched *w = r->watch.list[i];
+        if (w->gone && w->target.pid != r->child) finish(r, w);
+        else serve(r, &w->target);
+    }
+}
+
+static void look_for_orphans(run *r) {
+    if (mt_orphans_due_ms(r->orphans) != 0) return;
+    for (unsigned i = 0; i < r->watch.n; i++)
+        mt_orphans_look(r->orphans, &r->watch.list[i]->target);
+    mt_orphans_done(r->orphans);
+}
+
+/* Processes whose end nobody tells us of are looked after now and then. */
+static void wait_for_something(run *r) {
+    unsigned n = 3;
+    struct pollfd *fds = calloc(n + r->watch.n, sizeof *fds);
+    if (!fds) return;
+    fds[0] = (struct pollfd){r->signals, POLLIN, 0};
+    fds[1] = (struct pollfd){r->socket.fd, POLLIN, 0};
+    fds[2] = (struct pollfd){r->watch.bell[0], POLLIN, 0};
+    int patience = mt_orphans_due_ms(r->orphans);
+    for (unsigned i = 0; i < r->watch.n; i++) {
+        mt_watched *w = r->watch.list[i];
+        if ((w->process < 0 || !w->listening) && (patience < 0 || patience > 100))
+            patience = 100;
+        if (w->target.pid != r->child && w->process >= 0)
+            fds[n++] = (struct pollfd){w->process, POLLIN, 0};
+    }
+    poll(fds, n, patience);
+    free(fds);
+}
+
+static void follow(run *r) {
+    while (!r->ended) {
+        wait_for_something(r);
+        welcome(r);
+        serve_all(r);
+        look_for_orphans(r);
+        pass_on(r);
+    }
+    welcome(r);
+    serve_all(r);
+    mt_watched *w = mt_watch_find(&r->watch, r->child);
+    if (w) finish(r, w);
+}
+
+static bool take_signals(run *r) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaddset(&set, handled[i]);
+    sigprocmask(SIG_BLOCK, &set, &r->before);
+    r->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (r->signals < 0) mt_say("no signalfd: %s", strerror(errno));
+    return r->signals >= 0;
+}
+
+static bool has_memfd(void) {
+#ifdef SYS_memfd_create
+    int fd = (int)syscall(SYS_memfd_create, "mtrace", 1u);
+    if (fd >= 0) return close(fd), true;
+#endif
+    mt_say("no memory can be shared with the program: %s (memfd_create, Linux 3.17)",
+           strerror(errno));
+    return false;
+}
+
+static int end(run *r) {
+    int code = (int)r->arguments.error_exitcode;
+    if (!r->traced)
+        mt_say("%s was not traced: our object was not loaded into it, or its environment was "
+               "emptied before",
+               r->arguments.rest[0]);
+    /* one that nobody reads on stderr is no reason to lose the program's status */
+    bool failed = mt_outfile_close(&r->outfile) != 0 && r->arguments.outfile;
+    failed |= mt_orphans_close(r->orphans) != 0;
+    mt_watch_close(&r->watch);
+    mt_socket_close(&r->socket);
+    if (WIFSIGNALED(r->status)) mt_end_by(WTERMSIG(r->status));
+    if (r->left && code) return code;
+    int status = WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
+    return status == 0 && (failed || r->failed) ? MT_EXIT_FAILED : status;
+}
+
+static void usage(void) {
+    puts("usage: mtracectl run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n\n"
+         "Runs a program and reports, when it has ended, what it has allocated and not\n"
+         "freed, by stack. Its exit status, or the signal that ended it, becomes ours.\n\n"
+         "What is recorded:\n"
+         "  --exact            every chunk (this is the default)\n"
+         "  --sample           a sample, chosen so that it costs about 1 % of the time\n"
+         "  --interval BYTES   a sample, one chunk in so many bytes\n"
+         "  --depth N          frames kept of a stack, 2 to 64 (16)\n"
+         "  --slots N          chunks that can be known at a time (1048576)\n"
+         "  --children         programs that it starts are traced, too; each reports at\n"
+         "                     its end. So is one that it executes in its own place\n"
+         "  --log FILE         every event into a file, for mtracectl log (%p: process,\n"
+         "                     %c: its name)\n"
+         "  --log-limit SIZE   how large that may get\n"
+         "  --log-full WHAT    what then: over (begin anew), stop\n\n"
+         "While it runs:\n"
+         "  SIGUSR1, SIGUSR2   sent to the program: a report by size, by count\n"
+         "  SIGQUIT            reports tell what was allocated since; peaks and calls\n"
+         "                     stay those since the start\n"
+         "  --signals          also where these were ignored when it was started. What\n"
+         "                     the program does about them itself always comes first\n"
+         "  --no-signals       they do what they do without us\n"
+         "  mtracectl report PID does the same from elsewhere\n\n"
+         "What becomes of it:\n"
+         "  --outfile FILE     reports go there (%p: process, %c: its name), not to stderr\n"
+         "  --error-exitcode N exit with N if something is left\n"
+         "  --orphans SECONDS  every so many seconds, what is older and not freed, and\n"
+         "  --csv FILE         frees without an allocation, are added to this file");
+    fputs(mt_show_help, stdout);
+    puts("\nA program that forks and ends, as daemons do, is followed to its own end only:\n"
+         "let it stay in the foreground.");
+}
+
+static bool has_orphans(run *r) {
+    if (r->arguments.csv)
+        r->orphans = mt_orphans_open(r->arguments.csv, r->arguments.orphans_s);
+    return r->orphans || !r->arguments.csv;
+}
+
+static int run_it(run *r) {
+    char *path = mt_program_find(r->arguments.rest[0]), *object = NULL;
+    int status = MT_EXIT_FAILED;
+    if (path && mt_program_check(path) && (object = mt_program_object()) && has_memfd() &&
+        mt_show_check(&r->arguments.show) == 0 &&
+        mt_outfile_prepare(&r->outfile, r->arguments.outfile, stderr) == 0 &&
+        mt_outfile_may(r->arguments.log) && has_orphans(r) &&
+        mt_socket_listen(&r->socket) == 0 && mt_watch_open(&r->watch) == 0 && take_signals(r) &&
+        (r->child = mt_start(&r->arguments, path, object, r->socket.name, &r->before)) > 0) {
+        follow(r);
+        status = end(r);
+    }
+    free(path);
+    free(object);
+    return status;
+}
+
+int mt_command_run(int argc, char **argv) {
+    static run r;
+    switch (mt_arguments_parse(&r.arguments,
+                               MT_ARGUMENTS_TABLE | MT_ARGUMENTS_RUN | MT_ARGUMENTS_OUTFILE,
+                               argc, argv)) {
+    case MT_ARGUMENTS_WRONG:
+        return MT_EXIT_USAGE;
+    case MT_ARGUMENTS_HELP:
+        return usage(), 0;
+    default:
+        break;
+    }
+    if (r.arguments.rest[0]) return run_it(&r);
+    mt_say("which program? mtracectl run [OPTIONS] [--] PROGRAM [ARGUMENTS]");
+    return MT_EXIT_USAGE;
+}
