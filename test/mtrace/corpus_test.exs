@@ -105,7 +105,11 @@ defmodule Mtrace.CorpusTest do
           assert is - was > (was - start) * 0.5, "#{site} does not grow all the time"
           assert increases(fourth, site) >= 9, "#{site} leaks too seldom for a window of 30 s"
         else
-          assert is <= was * 1.5, "#{site} grows: #{round(was)} bytes, then #{round(is)}"
+          # a queue may be long for a while, early or late
+          most = Enum.max(for second <- first ++ second, do: second[site])
+
+          assert is <= max(was * 1.5, most),
+                 "#{site} grows: #{round(was)} bytes, then #{round(is)}"
         end
       end
     end

@@ -152,15 +152,18 @@ static long call_there(pid_t pid, const char *object, const char *function, cons
     return result;
 }
 
-/* In our folder, not in the process's; the folder's name is meant as it is. */
-static void put_log(FILE *to, const char *folder, const char *log) {
+/* Seen from here, not from the folder of the process. */
+static void put_log(FILE *to, const char *path) {
+    char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
     fputs("MTRACE_LOG=", to);
-    for (const char *c = folder; *c; c++) fprintf(to, *c == '%' ? "%%%%" : "%c", *c);
-    fprintf(to, "/%s\n", log);
+    for (const char *c = folder ? folder : ""; *c; c++)
+        fputs(*c == '%' ? "%%" : (char[]){*c, 0}, to);
+    fprintf(to, "%s%s\n", folder ? "/" : "", path);
+    free(folder);
 }
 
 static char *options_of(const mt_arguments *a) {
-    char *text = NULL, *here = NULL;
+    char *text = NULL;
     size_t n;
     FILE *to = open_memstream(&text, &n);
     if (!to) return NULL;
@@ -168,9 +171,7 @@ static char *options_of(const mt_arguments *a) {
             (unsigned long long)a->slots);
     if (a->interval != MT_ADAPTIVE)
         fprintf(to, "MTRACE_INTERVAL=%llu\n", (unsigned long long)a->interval);
-    if (a->log && *a->log != '/' && (here = getcwd(NULL, 0))) put_log(to, here, a->log);
-    else if (a->log) fprintf(to, "MTRACE_LOG=%s\n", a->log);
-    free(here);
+    if (a->log) put_log(to, a->log);
     if (a->log_limit) fprintf(to, "MTRACE_LOG_LIMIT=%s\n", a->log_limit);
     if (a->log_full) fprintf(to, "MTRACE_LOG_FULL=%s\n", a->log_full);
     return fclose(to) == 0 ? text : NULL;
@@ -226,10 +227,9 @@ static int attach(const mt_arguments *a, pid_t pid) {
         if (called && result != MT_ATTACH_DONE)
             mt_say("%d is not traced: %s", (int)pid, reason_of(result));
         else if (called && a->log)
-            printf(
-                "%d is logged from now on into %s; mtracectl detach %d ends it, mtracectl log "
-                "%s tells what is in it\n",
-                (int)pid, a->log, (int)pid, a->log);
+            printf("%d is logged from now on into %s.\n"
+                   "mtracectl detach %d ends it, mtracectl log %s tells what is in it.\n",
+                   (int)pid, a->log, (int)pid, a->log);
         else if (called)
             printf("%d is traced from now on.\n"
                    "mtracectl report %d tells what it holds, mtracectl detach %d ends it.\n",

@@ -13,23 +13,17 @@
 #include "ctl/commands.h"
 #include "processes.h"
 
-/* A name is free for all: one that another user has given to memory of his is not believed. */
-static bool is_trusted(int fd, int64_t user) {
-    struct stat s;
-    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) &&
-           (s.st_uid == 0 || s.st_uid == geteuid() || (int64_t)s.st_uid == user);
-}
-
 enum { TRIES = 20, PAUSE_US = 50000 };
 
-/* The memory as the process has it mapped. */
+/* The memory as the process has it mapped, and whose process that is. */
 typedef struct {
     char name[64];
     uint64_t inode;
-    int64_t user; /* whose process it is */
+    int64_t user;
 } wanted;
 
-/* The child of a fork has its parent's mapped, which is not meant. */
+/* By the number that the process knows itself by, another one in a container: the child of a
+ * fork has its parent's mapped, too, which is not meant. */
 static bool want(wanted *w, pid_t pid) {
     char path[64], *line = NULL;
     size_t room = 0;
@@ -51,18 +45,25 @@ static bool want(wanted *w, pid_t pid) {
     return found;
 }
 
+/* A name is free for all, and one that another user has given to memory of his is not believed;
+ * nor is a number, which a process in another container may have. */
+static bool is_wanted(int fd, const wanted *w) {
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_ino == w->inode &&
+           (s.st_uid == 0 || s.st_uid == geteuid() || (int64_t)s.st_uid == w->user);
+}
+
 /* Opens one of the process's descriptors if it is that memory. It may have become something
  * else meanwhile. */
 static int open_if(const char *folder, const char *entry, const wanted *w) {
     char path[320], link[64];
-    struct stat s;
     snprintf(path, sizeof path, "%s/%s", folder, entry);
     ssize_t n = readlink(path, link, sizeof link - 1);
     if (n < 0) return -1;
     link[n] = '\0';
-    if (strcmp(link, w->name) != 0 || stat(path, &s) != 0 || s.st_ino != w->inode) return -1;
+    if (strcmp(link, w->name) != 0) return -1;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 || is_trusted(fd, w->user)) return fd;
+    if (fd < 0 || is_wanted(fd, w)) return fd;
     close(fd);
     return -1;
 }
