@@ -309,10 +309,15 @@ static void cancels(const char *unused) {
     }
 }
 
+static atomic_int going;
+
 static void *goes_on(void *unused) {
     char *kept[KEPT] = {0};
     pthread_setname_np(pthread_self(), "worker");
-    for (int i = 0;; i += 5000) work(0, 5000, kept);
+    for (int i = 0;; i += 5000) {
+        work(0, 5000, kept);
+        if (i == 0) atomic_fetch_add(&going, 1);
+    }
     return unused;
 }
 
@@ -321,7 +326,7 @@ static void exits(const char *unused) {
     pthread_t t;
     (void)unused;
     for (int i = 0; i < 3; i++) CHECK(pthread_create(&t, NULL, goes_on, NULL) == 0);
-    usleep(100000);
+    while (atomic_load(&going) < 3) usleep(10000);
     exit(0);
 }
 
