@@ -343,7 +343,7 @@ defmodule Mtrace.AttachedTest do
       {:ok, _} = Mtrace.attach()
       :code.purge(Mtrace.Native); :code.delete(Mtrace.Native); :code.purge(Mtrace.Native)
       :code.del_path(:mtrace)
-      :code.add_patha('#{dir}/ebin')
+      :code.add_patha(~c"#{dir}/ebin")
       IO.inspect({Mtrace.status().object, Mtrace.attach() |> elem(0), Mtrace.stats().malloc_cnt > 10})
       :ok = Mtrace.detach()
       IO.inspect(Mtrace.status().active)
