@@ -31,6 +31,7 @@
 
 #include "next.h"
 #include "own.h"
+#include "record/exact.h"
 #include "record/tracer.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -135,8 +136,13 @@ SLOW void *slow_malloc(size_t size) {
         mt_tls_mine.guard_sp = 0;
         return p;
     }
-    if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_malloc, size, &draw))
-        return NEXT(malloc)(size);
+    if (!mt_tracer_on()) return NEXT(malloc)(size);
+    if (mt_exact_draws(MT_COUNT_malloc)) {
+        void *p = NEXT(malloc)(size);
+        mt_exact_record(p, size, own_malloc, MT_WALK_FROM_CALLER);
+        return p;
+    }
+    if (!mt_tracer_draws(MT_COUNT_malloc, size, &draw)) return NEXT(malloc)(size);
     void *p = on_boundary(size);
     if (!p) p = NEXT(malloc)(size);
     RECORD(p, size, &draw, malloc);
@@ -154,9 +160,14 @@ EXPORT void *malloc(size_t size) {
 SLOW void *slow_calloc(size_t n, size_t size) {
     mt_draw draw;
     size_t bytes;
-    if (!mt_tracer_on() || __builtin_mul_overflow(n, size, &bytes) ||
-        !mt_tracer_draws(MT_COUNT_calloc, bytes, &draw))
+    if (!mt_tracer_on() || __builtin_mul_overflow(n, size, &bytes))
         return NEXT(calloc)(n, size);
+    if (mt_exact_draws(MT_COUNT_calloc)) {
+        void *p = NEXT(calloc)(n, size);
+        mt_exact_record(p, bytes, own_calloc, MT_WALK_FROM_CALLER);
+        return p;
+    }
+    if (!mt_tracer_draws(MT_COUNT_calloc, bytes, &draw)) return NEXT(calloc)(n, size);
     void *p = bytes <= MT_ZEROED_MAX ? on_boundary(bytes) : NULL;
     p = p ? memset(p, 0, bytes) : NEXT(calloc)(n, size);
     RECORD(p, bytes, &draw, calloc);
@@ -177,6 +188,11 @@ static inline void *traced_realloc(mt_count which, void *old, size_t size, void 
     mt_held held;
     mt_draw draw;
     mt_tracer_hold(old, &held);
+    if (mt_exact_draws(which)) {
+        void *p = NEXT(realloc)(old, size);
+        mt_exact_resize(&held, p, size, hook, from);
+        return p;
+    }
     bool drawn = mt_tracer_draws(which, size, &draw);
     void *p = NEXT(realloc)(old, size);
     if (!p && size) mt_tracer_restore(&held);
@@ -257,6 +273,12 @@ SLOW void free_beneath(void *p) {
 }
 
 SLOW void slow_free(void *p) {
+    if (mt_tracer_is_exact() && !mt_log_on() && p && mt_tracer_on()) {
+        mt_thread_count(MT_COUNT_free);
+        if (!mt_exact_forget(p)) mt_tracer_stray(p);
+        NEXT(free)(p);
+        return;
+    }
     if (IS_LOGGED(p, free)) {
         NEXT(free)(p);
         return;

@@ -215,6 +215,11 @@ bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
     mt_chunks *first = &levels->level[0];
     place at = place_of(address);
     uint32_t set = set_by_address(first, address);
+    int32_t own = find_preferred(first, set, &at, chunk);
+    if (own >= 0) {
+        mt_cell_clear(first, own, at.fingerprint);
+        return true;
+    }
     bool found = false, beyond = is_beyond(levels, set);
     if (beyond) expect(&levels->level[1], set_by_address(&levels->level[1], address), address);
     int32_t cell = mt_cell_find(first, set, at.fingerprint, address, chunk, &found);

@@ -13,6 +13,7 @@
 #include "log_frame.h"
 #include "log_path.h"
 #include "log_stacks.h"
+#include "recent.h"
 #include "seen.h"
 #include "unwind.h"
 
@@ -128,6 +129,31 @@ static inline uint32_t number_of_near(mt_log_buffer *b, void *const *stack, uint
     return number;
 }
 
+/* By a walk that was taken anew, which is kept if it can be. */
+static __attribute__((noinline)) uint32_t number_by_walk(mt_thread *block, mt_log_buffer *b,
+                                                         uint32_t depth, void *hook,
+                                                         uintptr_t pc, uintptr_t sp,
+                                                         uintptr_t fp) {
+    void **stack;
+    int error = errno;
+    uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
+    uint32_t number = number_of_near(b, stack, frames);
+    mt_recent_walk *w = mt_recent_keep(block, hook, pc, sp, fp, depth);
+    if (w) {
+        w->note.number = number;
+        w->note.stamp = stamp_of(b);
+    }
+    errno = error;
+    return number;
+}
+
+static inline uint32_t number_of_walk(mt_thread *block, mt_log_buffer *b, uint32_t depth,
+                                      void *hook, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+    const mt_recent_walk *w = mt_recent_find(block, hook, pc, sp, fp, depth);
+    if (w && w->note.stamp == stamp_of(b)) return w->note.number;
+    return number_by_walk(block, b, depth, hook, pc, sp, fp);
+}
+
 /* Two frames are kept by the second. */
 static inline uint32_t number_of_caller(mt_log_buffer *b, void *hook, uintptr_t pc) {
     uint32_t stamp = stamp_of(b);
@@ -146,16 +172,14 @@ static inline uint32_t number_of_free(mt_thread *block, mt_log_buffer *b, void *
                                       uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     uint32_t frames = state->frees;
     if (!hook || frames == 0) return 0;
-    void *first = (char *)hook + 1, **stack = &first;
-    if (frames == 1) return number_of(b, stack, 1);
+    void *first = (char *)hook + 1;
+    if (frames == 1) return number_of(b, &first, 1);
     if (frames == 2 || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
         return number_of_caller(b, hook, pc);
-    int error = errno;
     mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
-    frames = mt_unwind_up(block, frames, hook, pc, sp, fp, &stack);
+    uint32_t number = number_of_walk(block, b, frames, hook, pc, sp, fp);
     mt_tls_mine.guard_sp = 0;
-    errno = error;
-    return number_of_near(b, stack, frames);
+    return number;
 }
 
 enum { REALLOCATING = 6 };
@@ -186,15 +210,11 @@ static mt_log_op outcome(mt_log_buffer *b, void **chunk, size_t size) {
 void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
                            uintptr_t sp, uintptr_t fp) {
     mt_log_buffer *b = enter(block);
-    void **stack;
     if (!b) return;
     mt_log_op op = outcome(b, &chunk, size);
     if (op != MT_LOG_PAD) {
-        bool may_change = mt_unwind_kind() == MT_UNWINDER_LIBUNWIND;
-        int error = UNLIKELY(may_change) ? errno : 0;
-        uint32_t frames = mt_unwind_up(block, state->depth, hook, pc, sp, fp, &stack);
-        if (UNLIKELY(may_change)) errno = error;
-        uint64_t number = (uint64_t)number_of_near(b, stack, frames) << 32;
+        uint64_t number = (uint64_t)number_of_walk(block, b, state->depth, hook, pc, sp, fp)
+                          << 32;
         bool large = size > UINT32_MAX && op != MT_LOG_REALLOC_FAILED;
         if (size > UINT32_MAX && !large) size = UINT32_MAX;
         put(b, mt_log_clock_units(), op + large, chunk, 2 + large,

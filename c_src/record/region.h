@@ -44,7 +44,7 @@ void mt_region_return(void *memory, size_t bytes);
 #define MT_REGION_MAGIC 0x6e6f69676572746dull /* "mtregion" */
 
 enum {
-    MT_REGION_VERSION = 2,
+    MT_REGION_VERSION = 3,
     MT_REGION_HEADER = 1 << 16, /* bytes; the first part begins there */
     MT_REGION_COMMAND = 4096,
     MT_REGION_PARTS = 1280 /* listed at most */

@@ -11,12 +11,8 @@
 /* Of a byte that stands for itself. */
 #define UNITS ((uint64_t)MT_WEIGHT_ONE / MT_SITES_BYTES)
 
-static inline mt_site_sums *sums_of(const mt_sites *sites, uint32_t row) {
-    return &mt_sites_row(sites, row)->sums;
-}
-
 bool mt_sites_is_new(const mt_sites *sites, uint32_t row) {
-    const mt_site_sums *sums = sums_of(sites, row);
+    const mt_site *sums = mt_sites_row(sites, row);
     return (atomic_load_explicit(&sums->all, memory_order_relaxed) |
             atomic_load_explicit(&sums->allocated, memory_order_relaxed)) == 0;
 }
@@ -42,7 +38,7 @@ static void move_count(_Atomic uint64_t *from, _Atomic uint64_t *to) {
 }
 
 /* Empties the sums of a row, into the row of those evicted if there is one. */
-static void move_sums(mt_site_sums *from, mt_site_sums *to) {
+static void move_sums(mt_site *from, mt_site *to) {
     move_count(&from->all, to ? &to->all : NULL);
     move_count(&from->all_bytes, to ? &to->all_bytes : NULL);
     move_word(&from->allocated, to ? &to->allocated : NULL);
@@ -52,14 +48,14 @@ static void move_sums(mt_site_sums *from, mt_site_sums *to) {
     atomic_store_explicit(&from->peak_bytes, 0, memory_order_relaxed);
 }
 
-static void empty(mt_sites *sites, uint32_t row, mt_site_sums *into) {
-    move_sums(sums_of(sites, row), into);
+static void empty(mt_sites *sites, uint32_t row, mt_site *into) {
+    move_sums(mt_sites_row(sites, row), into);
     atomic_store_explicit(&mt_sites_row(sites, row)->peak_count, 0, memory_order_relaxed);
 }
 
 void mt_sites_move_sums(mt_sites *sites, uint32_t row, uint32_t to) {
     mt_real_environment saved = mt_real_enter();
-    empty(sites, row, sums_of(sites, to));
+    empty(sites, row, mt_sites_row(sites, to));
     mt_real_leave(saved);
 }
 
@@ -68,7 +64,7 @@ void mt_sites_forget_sums(mt_sites *sites, uint32_t row) {
 }
 
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
-    mt_site_sums *sums = sums_of(sites, row);
+    mt_site *sums = mt_sites_row(sites, row);
     if (mt_real_bits(p) == MT_REAL_ONE) {
         mt_word_increase(&sums->all, 1);
         mt_word_increase(&sums->all_bytes, size);
@@ -83,7 +79,7 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) 
     mt_real_leave(saved);
 }
 
-static inline void add_bytes(mt_site_sums *sums, int64_t bytes) {
+static inline void add_bytes(mt_site *sums, int64_t bytes) {
     int64_t now = (int64_t)mt_word_add(&sums->live_bytes, (uint64_t)bytes) + bytes;
     uint64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
     while (now > (int64_t)peak && !mt_word_exchange(&sums->peak_bytes, &peak, (uint64_t)now))
@@ -92,19 +88,20 @@ static inline void add_bytes(mt_site_sums *sums, int64_t bytes) {
 
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
     unsigned __int128 product = (unsigned __int128)weight * size;
-    add_bytes(sums_of(sites, row), sign * (int64_t)(product / MT_SITES_BYTES));
+    add_bytes(mt_sites_row(sites, row), sign * (int64_t)(product / MT_SITES_BYTES));
 }
 
 void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size) {
-    mt_site_sums *sums = sums_of(sites, row);
+    mt_site *sums = mt_sites_row(sites, row);
     mt_word_increase(&sums->all, 1);
     mt_word_increase(&sums->all_bytes, size);
     add_bytes(sums, (int64_t)(size * UNITS));
 }
 
 void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size) {
-    mt_word_increase(&sums_of(sites, row)->live_bytes, -(size * UNITS));
-    mt_word_increase(&sites->key[row], -(uint64_t)MT_SITES_REFERENCE);
+    mt_site *site = mt_sites_row(sites, row);
+    mt_word_increase(&site->live_bytes, -(size * UNITS));
+    mt_word_increase(&site->key, -(uint64_t)MT_SITES_REFERENCE);
 }
 
 static double real(const _Atomic uint64_t *sum) {
@@ -120,11 +117,10 @@ static double count(const _Atomic uint64_t *n) {
 }
 
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row) {
-    const mt_site_sums *s = sums_of(sites, row);
+    const mt_site *s = mt_sites_row(sites, row);
     return (mt_site_totals){
         .live = row < sites->rows ? mt_sites_references(sites, row) : 0,
-        .peak_count =
-            atomic_load_explicit(&mt_sites_row(sites, row)->peak_count, memory_order_relaxed),
+        .peak_count = atomic_load_explicit(&s->peak_count, memory_order_relaxed),
         .live_bytes = signed_real(&s->live_bytes) / BYTE_UNITS,
         .peak_bytes =
             (double)atomic_load_explicit(&s->peak_bytes, memory_order_relaxed) / BYTE_UNITS,

@@ -19,20 +19,19 @@ enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
 #define REFERENCES 0x00000000fffffffcull
 
 int mt_sites_at(mt_sites *sites, void *memory, uint32_t rows, uint32_t depth) {
-    enum { LINE = sizeof(mt_site_sums) };
+    enum { LINE = 64 };
     size_t stride = offsetof(mt_site, stack) + (size_t)depth * sizeof(uintptr_t), all;
-    size_t words = ((size_t)rows + 1) * sizeof(uint64_t);
     stride = (stride + LINE - 1) / LINE * LINE;
     if (__builtin_mul_overflow((size_t)rows + 1, stride, &all) ||
-        __builtin_add_overflow(all, words + rows, &sites->bytes))
+        __builtin_add_overflow(all, 2 * (size_t)rows, &sites->bytes))
         return -1;
     sites->rows = rows;
     sites->depth = depth;
     sites->stride = (uint32_t)stride;
     sites->row = memory;
     if (!memory) return 0;
-    sites->key = (_Atomic uint64_t *)(sites->row + all);
-    sites->level = (_Atomic uint8_t *)(sites->row + all + words);
+    sites->used = (_Atomic uint8_t *)(sites->row + all);
+    sites->level = sites->used + rows;
     return 0;
 }
 
@@ -45,6 +44,20 @@ int mt_sites_init(mt_sites *sites, uint32_t rows, uint32_t depth) {
 void mt_sites_fini(mt_sites *sites) {
     mt_region_return(sites->row, sites->bytes);
     sites->rows = 0;
+}
+
+static inline _Atomic uint64_t *key_of(const mt_sites *sites, uint32_t row) {
+    return &mt_sites_row(sites, row)->key;
+}
+
+/* Of a hash; never 0. Which row a stack goes to, and the part in the key, are of other bits. */
+static inline uint8_t fingerprint(uint64_t h) {
+    uint8_t f = (uint8_t)(h >> 24);
+    return f ? f : 1;
+}
+
+static inline uint8_t used(const mt_sites *sites, uint32_t row) {
+    return atomic_load_explicit(&sites->used[row], memory_order_relaxed);
 }
 
 static inline uint64_t mix(uint64_t h, uint64_t x) {
@@ -98,7 +111,7 @@ static inline void raise_peak(mt_site *s, uint32_t count) {
 }
 
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row) {
-    uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_relaxed);
+    uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_relaxed);
     return (uint32_t)((k & REFERENCES) / REFERENCE);
 }
 
@@ -121,7 +134,7 @@ static int seize(_Atomic uint64_t *key, bool evict) {
 
 /* The fence orders the stores after the row stopped being READY (see chunks.c). */
 static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t frames,
-                 uint64_t h32) {
+                 uint64_t h) {
     mt_site *s = mt_sites_row(sites, row);
     atomic_thread_fence(memory_order_release);
     mt_sites_move_sums(sites, row, sites->rows);
@@ -130,7 +143,8 @@ static void fill(mt_sites *sites, uint32_t row, void *const *stack, uint32_t fra
     atomic_store_explicit(&s->frames, frames, memory_order_relaxed);
     atomic_store_explicit(&s->peak_count, 1, memory_order_relaxed);
     mt_sites_set_level(sites, row, 0);
-    atomic_store_explicit(&sites->key[row], h32 << 32 | REFERENCE | READY,
+    atomic_store_explicit(&sites->used[row], fingerprint(h), memory_order_relaxed);
+    atomic_store_explicit(key_of(sites, row), h >> 32 << 32 | REFERENCE | READY,
                           memory_order_release);
 }
 
@@ -157,14 +171,17 @@ static inline uint32_t window(const mt_sites *sites, uint32_t rows) {
 /* -1 if there is no such row. Where one is free the stack would be there, not further on. */
 static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames, uint64_t h) {
     uint32_t rows = fewest(sites), tried = 0;
+    uint8_t print = fingerprint(h);
     for (;; tried = rows, rows = more(sites, rows)) {
         uint32_t first = begin(h, rows, tried);
         bool free_row = false;
         for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
             uint32_t row = (first + i) & (rows - 1);
-            uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
-            free_row |= (k & STATE) == FREE;
-            uint32_t count = hold(&sites->key[row], k, h >> 32);
+            uint8_t byte = used(sites, row);
+            free_row |= byte == 0;
+            if (byte != print) continue;
+            uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_acquire);
+            uint32_t count = hold(key_of(sites, row), k, h >> 32);
             if (!count) continue;
             mt_site *s = mt_sites_row(sites, row);
             if (same(s, stack, frames)) {
@@ -185,12 +202,15 @@ static __attribute__((noinline)) int32_t insert(mt_sites *sites, void *const *st
             uint32_t first = begin(h, rows, tried);
             for (uint32_t i = 0, n = window(sites, rows); i < n; i++) {
                 uint32_t row = (first + i) & (rows - 1);
-                int was = seize(&sites->key[row], evict);
+                if (used(sites, row) && !evict) continue;
+                int was = seize(key_of(sites, row), evict);
                 if (was < 0) continue;
-                if (was == READY)
-                    atomic_fetch_add_explicit(&sites->key[sites->rows], 1,
+                if (was == READY) {
+                    atomic_fetch_add_explicit(key_of(sites, sites->rows), 1,
                                               memory_order_relaxed);
-                fill(sites, row, stack, frames, h >> 32);
+                    atomic_fetch_add_explicit(&sites->age, 1, memory_order_relaxed);
+                }
+                fill(sites, row, stack, frames, h);
                 return (int32_t)row;
             }
             if (rows == sites->rows) break;
@@ -225,8 +245,8 @@ int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
     uint32_t *guess = &near[near_of(stack, frames)], row = *guess;
     mt_site *s = mt_sites_row(sites, row);
     if (frames > 3 && looks_like(s, stack, frames)) {
-        uint64_t k = atomic_load_explicit(&sites->key[row], memory_order_acquire);
-        uint32_t count = hold(&sites->key[row], k, k >> 32);
+        uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_acquire);
+        uint32_t count = hold(key_of(sites, row), k, k >> 32);
         if (count && same(s, stack, frames)) {
             raise_peak(s, count);
             return (int32_t)row;
@@ -238,25 +258,40 @@ int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
     return found;
 }
 
+/* Who takes a row away makes the age grow before it is READY again: it is held first, then the
+ * age is asked. */
+bool mt_sites_hold_row(mt_sites *sites, uint32_t row, uint64_t age) {
+    uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_relaxed);
+    uint32_t count = hold(key_of(sites, row), k, k >> 32);
+    if (!count) return false;
+    bool same = mt_sites_age(sites) == age;
+    if (same) raise_peak(mt_sites_row(sites, row), count);
+    else mt_sites_drop(sites, row);
+    return same;
+}
+
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
-    mt_word_increase(&sites->key[row], -REFERENCE);
+    mt_word_increase(key_of(sites, row), -REFERENCE);
 }
 
 uint64_t mt_sites_evicted(const mt_sites *sites) {
-    return atomic_load_explicit(&sites->key[sites->rows], memory_order_relaxed);
+    return atomic_load_explicit(key_of(sites, sites->rows), memory_order_relaxed);
 }
 
 /* Rows that were never used are not touched. */
 void mt_sites_reset(mt_sites *sites) {
     for (uint32_t row = 0; row < sites->rows; row++) {
-        if (atomic_load_explicit(&sites->key[row], memory_order_relaxed) == FREE) continue;
-        bool seized = seize(&sites->key[row], true) >= 0;
+        if (!used(sites, row)) continue;
+        bool seized = seize(key_of(sites, row), true) >= 0;
+        if (seized) atomic_fetch_add_explicit(&sites->age, 1, memory_order_relaxed);
         mt_sites_set_level(sites, row, 0);
         mt_sites_forget_sums(sites, row);
-        if (seized) atomic_store_explicit(&sites->key[row], FREE, memory_order_release);
+        if (!seized) continue;
+        atomic_store_explicit(&sites->used[row], 0, memory_order_relaxed);
+        atomic_store_explicit(key_of(sites, row), FREE, memory_order_release);
     }
     mt_sites_forget_sums(sites, sites->rows);
-    atomic_store_explicit(&sites->key[sites->rows], 0, memory_order_relaxed);
+    atomic_store_explicit(key_of(sites, sites->rows), 0, memory_order_relaxed);
 }
 
 uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, uint32_t max) {
@@ -273,6 +308,6 @@ uint32_t mt_sites_copy(const mt_sites *sites, uint32_t row, uintptr_t *stack, ui
 uint32_t mt_sites_held(const mt_sites *sites) {
     uint32_t n = 0;
     for (uint32_t row = 0; row < sites->rows; row++)
-        n += (atomic_load_explicit(&sites->key[row], memory_order_relaxed) & REFERENCES) != 0;
+        n += used(sites, row) && mt_sites_references(sites, row) != 0;
     return n;
 }

@@ -1,7 +1,8 @@
 /* sites: one row for each stack that a recorded chunk was allocated from.
  *
- *   key (one word a row)                    row
- *   | hash 32 | references 30 | state 2 |   | sums | peak, frames | pc 0 | pc 1 | ... |
+ *   used (a byte a row)   row
+ *   | fingerprint |       | key | sums ... | peak, frames | ... | pc 0 | pc 1 | ... |
+ *                           └── | hash 32 | references 30 | state 2 |
  *
  *   [FREE] ──insert──▶ [WRITING] ──▶ [READY] ──insert of another stack, when unreferenced──▶ …
  *
@@ -15,7 +16,8 @@
  *
  * In a table of more than MT_SITES_FIRST rows a stack is looked for among the first so many,
  * then among 16 times as many, and so on to all of them, and inserted among the fewest that
- * have a free row for it (of a window of MT_SITES_NARROW but for the last). So rows that are
+ * have a free row for it (of a window of MT_SITES_NARROW but for the last); rows that never had
+ * a stack, or lost it to a reset, have a fingerprint of 0 and are not touched. So rows that are
  * used lie together at the beginning, in few pages, and there may be as many as anybody will
  * want: where nothing is to be lost a table has at least MT_SITES_EXACT and at most
  * MT_SITES_MOST.
@@ -54,22 +56,20 @@ enum {
 };
 
 /* Live sums are integers, in units of 1/16 byte, so that what is added and taken away again
- * leaves nothing; the others are bits of doubles. */
-typedef struct mt_site_sums {
+ * leaves nothing; those that begin with allocated are bits of doubles. What is written at each
+ * chunk lies in the first line of the processor's cache: threads that allocate at one site
+ * hand it to and fro. */
+typedef struct mt_site {
+    _Atomic uint64_t key;
     _Atomic uint64_t live_bytes; /* signed: a thread may take away before another has added */
     _Atomic uint64_t peak_bytes;
     _Atomic uint64_t all, all_bytes;             /* drawn with p = 1, integers */
+    _Atomic uint32_t peak_count;                 /* of references */
+    _Atomic uint32_t frames;                     /* how many the row has */
     _Atomic uint64_t allocated, allocated_bytes; /* the others */
     _Atomic uint64_t allocated_variance, allocated_bytes_variance;
-} __attribute__((aligned(64))) mt_site_sums;
-
-/* What is written at each chunk lies in one line of the processor's cache, beside the key. */
-typedef struct mt_site {
-    mt_site_sums sums;
-    _Atomic uint32_t peak_count; /* of references */
-    _Atomic uint32_t frames;     /* how many the row has */
-    _Atomic uintptr_t stack[];   /* depth of them */
-} mt_site;
+    _Atomic uintptr_t stack[]; /* depth of them */
+} __attribute__((aligned(64))) mt_site;
 
 /* live and peak_count are of chunks in the table, not estimates: what there is and was only
  * where every chunk is recorded. */
@@ -81,12 +81,13 @@ typedef struct mt_site_totals {
 } mt_site_totals;
 
 typedef struct mt_sites {
-    uint32_t rows;         /* a power of two */
-    uint32_t depth;        /* frames a row can hold */
-    uint32_t stride;       /* bytes of a row */
-    size_t bytes;          /* of the mapping */
-    char *row;             /* rows + 1 of mt_site, the last of those evicted */
-    _Atomic uint64_t *key; /* rows + 1, the last how many were evicted */
+    uint32_t rows;        /* a power of two */
+    uint32_t depth;       /* frames a row can hold */
+    uint32_t stride;      /* bytes of a row */
+    size_t bytes;         /* of the mapping */
+    _Atomic uint64_t age; /* grows when a row that held a stack is taken for another */
+    char *row; /* rows + 1 of mt_site; the last is of those evicted, its key how many */
+    _Atomic uint8_t *used; /* of each row, 0: it has no stack */
     _Atomic uint8_t *level;
 } mt_sites;
 
@@ -114,6 +115,13 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
  * `near` is its own, MT_SITES_NEAR of them, zero at first, and only ever a guess. */
 int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
                            uint32_t *near);
+
+/* The same for a row that the caller has held before, of which he noted mt_sites_age while he
+ * held it: true if it still has its stack. False is no proof that it has not: look for it. */
+static inline uint64_t mt_sites_age(const mt_sites *sites) {
+    return atomic_load_explicit(&sites->age, memory_order_relaxed);
+}
+bool mt_sites_hold_row(mt_sites *sites, uint32_t row, uint64_t age);
 
 /* How many there are; a moment's value. The row is held. */
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row);

@@ -98,6 +98,7 @@ typedef struct mt_thread {
     int32_t tid;                  /* the thread that has it */
     uint32_t near[MT_SITES_NEAR]; /* rows: see sites.h */
     struct mt_log_buffer *log;    /* its part of the event log, if there is one; stays (log) */
+    struct mt_recent *recent;     /* walks it took of late, where each is wanted; stays */
     uint64_t last_ns;             /* when its last record began, by the tracer's coarse clock */
     mt_context context;
     /* The stack that is being captured, and its context (see context.h). */

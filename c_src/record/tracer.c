@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "exact.h"
 #include "real.h"
 #include "region.h"
 #include "seen.h"
@@ -20,17 +21,6 @@ uint64_t mt_tracer_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* A seventh of what the exact one costs. */
-static uint64_t coarse_now(mt_thread *block) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    uint64_t least = atomic_load_explicit(&tracer->not_before_ns, memory_order_relaxed);
-    if (now < least) now = least;
-    if (now <= block->last_ns) now = block->last_ns + 1;
-    return block->last_ns = now;
 }
 
 /* Only chunks that free may be asked to free; for the VM's own, its functions always look. */
@@ -62,7 +52,7 @@ static void end(int32_t cell, const mt_chunk *chunk) {
 }
 
 /* The allocator handed out an address that is in the table: nobody told us of its free. */
-static void end_missed(uint64_t address) {
+void mt_tracer_end_missed(uint64_t address) {
     mt_chunk old;
     int32_t cell = mt_levels_take(&tracer->chunks, address, &old);
     if (cell < 0) return;
@@ -71,7 +61,7 @@ static void end_missed(uint64_t address) {
 }
 
 void mt_tracer_handed_out(void *p) {
-    if (mt_tracer_on()) end_missed((uintptr_t)p);
+    if (mt_tracer_on()) mt_tracer_end_missed((uintptr_t)p);
 }
 
 static bool put(int32_t site, const mt_chunk *chunk) {
@@ -95,31 +85,13 @@ static bool put(int32_t site, const mt_chunk *chunk) {
     return true;
 }
 
-/* Drawn from a table of several levels, which then is not thinned and takes every chunk. */
-static inline bool is_whole(const mt_draw *draw) {
-    return mt_levels_several(&tracer->chunks) && mt_real_bits(draw->p) == MT_REAL_ONE;
-}
-
-/* The same where every chunk has weight one and every free looks. */
-static inline bool put_whole(int32_t site, mt_chunk *chunk) {
-    mt_put result;
-    chunk->site = (uint32_t)site;
-    chunk->weight = MT_WEIGHT_ONE;
-    mt_sites_add(&tracer->sites, chunk->site, chunk->size);
-    while ((result = mt_levels_put(&tracer->chunks, chunk)) == MT_PUT_STALE)
-        end_missed(chunk->address);
-    if (result == MT_PUT_FULL)
-        mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
-    return result == MT_PUT_DONE;
-}
-
 /* A table of one level is thinned before it is full; of several, when it is. */
 static inline bool is_crowded(bool recorded) {
     return mt_levels_several(&tracer->chunks) ? !recorded
                                               : mt_chunks_crowded(&tracer->chunks.level[0]);
 }
 
-static uint32_t thread_of(const mt_thread *block, mt_allocator allocator) {
+uint32_t mt_tracer_thread(const mt_thread *block, mt_allocator allocator) {
     return ((uint32_t)block->tid & MT_CHUNK_TID) |
            (uint32_t)block->context.thread << MT_CHUNK_KIND_SHIFT |
            (uint32_t)allocator << MT_CHUNK_ALLOCATOR_SHIFT;
@@ -138,17 +110,13 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
                        .born_ns = draw->begin_ns,
                        .p = draw->p,
                        .pid = block->context.pid,
-                       .thread = thread_of(block, draw->allocator)};
-    bool whole = is_whole(draw);
-    if (!whole) end_missed(record.address);
+                       .thread = mt_tracer_thread(block, draw->allocator)};
+    mt_tracer_end_missed(record.address);
     int32_t site = mt_sites_hold_near(&tracer->sites, stack, frames, block->near);
     bool recorded = false, thinned = false;
     if (site >= 0 && mt_sites_is_new(&tracer->sites, (uint32_t)site))
         mt_seen_note(stack, native_of(stack, frames));
-    if (site >= 0 && whole) {
-        recorded = put_whole(site, &record);
-        if (!recorded) mt_sites_drop(&tracer->sites, (uint32_t)site);
-    } else if (site >= 0) {
+    if (site >= 0) {
         mt_sites_allocated(&tracer->sites, (uint32_t)site, draw->p, size);
         thinned = !mt_thin_takes(block, (uint32_t)site, &record);
         recorded = !thinned && put(site, &record);
@@ -225,8 +193,7 @@ bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
         mt_real_leave(saved);
         if (!drawn) return false;
     }
-    bool coarse = atomic_load_explicit(&tracer->coarse, memory_order_relaxed);
-    draw->begin_ns = coarse ? coarse_now(block) : mt_tracer_now();
+    draw->begin_ns = mt_tracer_is_exact() ? 0 : mt_tracer_now();
     draw->allocator = allocator_of(which);
     mt_tls_mine.guard_sp = sp;
     return true;
@@ -252,19 +219,23 @@ static void charge(mt_credit *credit, uint64_t begin_ns) {
         mt_sampler_halve(&tracer->sampler, now);
 }
 
-/* Appends to a stack what else its site is known by; returns how many words it has then. */
-static uint32_t complete(mt_thread *block, void **stack, uint32_t frames,
-                         mt_allocator allocator) {
+uint64_t mt_tracer_context(mt_thread *block, uint32_t frames, mt_allocator allocator) {
     mt_context *c = &block->context;
     mt_context_reader *read = atomic_load_explicit(&mt_context_read, memory_order_relaxed);
-    uint32_t erlang = 0;
     c->pid = 0;
     c->caller = c->erlang_frames = 0;
     c->thread = MT_THREAD_OTHER;
     if (read) read(c, atomic_load_explicit(&tracer->erlang_depth, memory_order_relaxed));
+    return mt_context_word(c->caller, allocator, frames, c->erlang_frames, mt_seen_changes());
+}
+
+uint32_t mt_tracer_complete(mt_thread *block, void **stack, uint32_t frames,
+                            mt_allocator allocator) {
+    const mt_context *c = &block->context;
+    uint64_t word = mt_tracer_context(block, frames, allocator);
+    uint32_t erlang = 0;
     for (; erlang < c->erlang_frames; erlang++)
         stack[frames + erlang] = (void *)c->erlang[erlang];
-    uint64_t word = mt_context_word(c->caller, allocator, frames, erlang, mt_seen_changes());
     stack[frames + erlang] = (void *)(uintptr_t)word;
     return frames + erlang + 1;
 }
@@ -276,12 +247,13 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
     int error = errno;
     if (block && mt_log_on()) {
         mt_log_allocated_from(block, p, size, hook, pc, sp, fp);
+    } else if (p && block && mt_tracer_is_exact()) {
+        mt_exact_record_from(p, size, draw->allocator, hook, pc, sp, fp);
     } else if (p && block) {
         void **stack;
-        if (mt_levels_several(&tracer->chunks)) mt_levels_expect(&tracer->chunks, (uintptr_t)p);
         uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
         uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
-        uint32_t words = complete(block, stack, frames, draw->allocator);
+        uint32_t words = mt_tracer_complete(block, stack, frames, draw->allocator);
         mt_tracer_record_stack(block, p, size, draw, stack, words);
         if (!atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed))
             charge(&block->credit, draw->begin_ns);
@@ -290,19 +262,8 @@ void mt_tracer_record_from(void *p, size_t size, const mt_draw *draw, void *hook
     errno = error;
 }
 
-/* The chunk's weight is one, unless the interval was another for a while. */
-static inline bool forget_whole(uint64_t address) {
-    mt_chunk chunk;
-    __builtin_prefetch(
-        (void *)(address - sizeof(size_t))); /* most allocators look there next */
-    if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
-    if (chunk.weight == MT_WEIGHT_ONE) mt_sites_end(&tracer->sites, chunk.site, chunk.size);
-    else mt_tracer_ended(&chunk);
-    return true;
-}
-
 /* Nobody knows of it. */
-static inline bool stray(const void *p) {
+bool mt_tracer_stray(const void *p) {
     const mt_thread *block = mt_tls_mine.block;
     mt_strays_note(p, block ? (uint32_t)block->tid : 0);
     return false;
@@ -315,10 +276,10 @@ bool mt_tracer_forget(void *p) {
         return false;
     }
     if (mt_levels_several(&tracer->chunks))
-        return (p && forget_whole((uintptr_t)p)) || stray(p);
+        return (p && mt_exact_forget(p)) || mt_tracer_stray(p);
     int32_t cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &chunk) : -1;
     if (cell >= 0) end(cell, &chunk);
-    return cell >= 0 || stray(p);
+    return cell >= 0 || mt_tracer_stray(p);
 }
 
 void mt_tracer_hold(void *p, mt_held *held) {
@@ -328,7 +289,7 @@ void mt_tracer_hold(void *p, mt_held *held) {
         p = NULL;
     }
     held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
-    if (held->cell < 0) stray(p);
+    if (held->cell < 0) mt_tracer_stray(p);
 }
 
 void mt_tracer_release(const mt_held *held) {

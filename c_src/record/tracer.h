@@ -96,6 +96,11 @@ typedef struct mt_held {
     int32_t cell; /* -1: the address was not recorded */
 } mt_held;
 
+/* Everything is recorded, for good: see exact.h. */
+static inline bool mt_tracer_is_exact(void) {
+    return atomic_load_explicit(&mt_tracer_state.coarse, memory_order_relaxed);
+}
+
 /* Acquire: whoever sees it finds the tables mapped, a thread too that was there before us. */
 static inline bool mt_tracer_on(void) {
     atomic_bool *on = atomic_load_explicit(&mt_tracer_state.on, memory_order_acquire);
@@ -170,8 +175,19 @@ void mt_tracer_hold(void *chunk, mt_held *held);
 void mt_tracer_release(const mt_held *held);
 void mt_tracer_restore(const mt_held *held);
 
-/* Accounts for a record that has ended: for thin. */
+/* Accounts for a record that has ended: for thin and exact. */
 void mt_tracer_ended(const mt_chunk *chunk);
+
+/* For exact. Ends the record of an address that was handed out again, and counts it; reads the
+ * thread's context and tells it as the word that ends a key (context.h); appends to a stack
+ * what else its site is known by, and returns how many words it has then; a chunk's word of
+ * its thread (chunks.h). */
+void mt_tracer_end_missed(uint64_t address);
+bool mt_tracer_stray(const void *p);
+uint64_t mt_tracer_context(mt_thread *block, uint32_t frames, mt_allocator allocator);
+uint32_t mt_tracer_complete(mt_thread *block, void **stack, uint32_t frames,
+                            mt_allocator allocator);
+uint32_t mt_tracer_thread(const mt_thread *block, mt_allocator allocator);
 
 /* Ends all records there are: for control. */
 void mt_tracer_end_all(void);

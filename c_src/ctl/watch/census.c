@@ -34,7 +34,9 @@ typedef struct {
 } builder;
 
 static uint64_t key_of(const builder *b, uint32_t row) {
-    return atomic_load_explicit(&b->tables.sites.key[row], memory_order_relaxed) >> 32;
+    return atomic_load_explicit(&mt_sites_row(&b->tables.sites, row)->key,
+                                memory_order_relaxed) >>
+           32;
 }
 
 static sum *new_sum(builder *b, uint32_t row) {

@@ -1,0 +1,135 @@
+/* exact: see the header. Runs inside malloc and free. */
+#include "exact.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "recent.h"
+#include "seen.h"
+#include "unwind.h"
+
+#define tracer (&mt_tracer_state)
+
+/* A seventh of what the exact one costs. */
+static uint64_t now_of(mt_thread *block) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    uint64_t least = atomic_load_explicit(&tracer->not_before_ns, memory_order_relaxed);
+    if (now < least) now = least;
+    if (now <= block->last_ns) now = block->last_ns + 1;
+    return block->last_ns = now;
+}
+
+/* The chunk's site, held, or -1; `frames` of its stack are at `stack`. */
+static int32_t look_up(mt_thread *block, void **stack, uint32_t frames, mt_allocator allocator,
+                       uint64_t *word) {
+    uint32_t words = mt_tracer_complete(block, stack, frames, allocator);
+    int32_t row = mt_sites_hold_near(&tracer->sites, stack, words, block->near);
+    *word = (uintptr_t)stack[words - 1];
+    if (row >= 0 && mt_sites_is_new(&tracer->sites, (uint32_t)row)) mt_seen_note(stack, frames);
+    return row;
+}
+
+static __attribute__((noinline)) int32_t site_by_walk(mt_thread *block, mt_allocator allocator,
+                                                      uint32_t depth, void *hook, uintptr_t pc,
+                                                      uintptr_t sp, uintptr_t fp) {
+    void **stack;
+    uint64_t word;
+    int error = errno;
+    uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
+    int32_t row = look_up(block, stack, frames, allocator, &word);
+    mt_recent_walk *w = row >= 0 ? mt_recent_keep(block, hook, pc, sp, fp, depth) : NULL;
+    if (w) {
+        w->note.context = mt_context_erlang(word) ? 0 : word;
+        w->note.row = (uint32_t)row;
+        w->note.age = mt_sites_age(&tracer->sites);
+    }
+    errno = error;
+    return row;
+}
+
+/* The row that is noted, if it still is what it was; where there are Erlang frames none is. */
+static inline int32_t site_of(mt_thread *block, mt_allocator allocator, void *hook,
+                              uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+    uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
+    const mt_recent_walk *w = mt_recent_find(block, hook, pc, sp, fp, depth);
+    if (w && mt_tracer_context(block, w->frames, allocator) == w->note.context &&
+        mt_sites_hold_row(&tracer->sites, w->note.row, w->note.age))
+        return (int32_t)w->note.row;
+    return site_by_walk(block, allocator, depth, hook, pc, sp, fp);
+}
+
+static inline bool put(mt_chunk *chunk) {
+    mt_put result;
+    mt_sites_add(&tracer->sites, chunk->site, chunk->size);
+    while ((result = mt_levels_put(&tracer->chunks, chunk)) == MT_PUT_STALE)
+        mt_tracer_end_missed(chunk->address);
+    if (result == MT_PUT_DONE) return true;
+    mt_sites_live(&tracer->sites, chunk->site, -1, chunk->weight, chunk->size);
+    mt_sites_drop(&tracer->sites, chunk->site);
+    return false;
+}
+
+static inline mt_chunk chunk_of(mt_thread *block, void *p, size_t size, mt_allocator allocator,
+                                int32_t site) {
+    return (mt_chunk){.address = (uintptr_t)p,
+                      .size = size,
+                      .born_ns = now_of(block),
+                      .p = 1,
+                      .weight = MT_WEIGHT_ONE,
+                      .pid = block->context.pid,
+                      .thread = mt_tracer_thread(block, allocator),
+                      .site = (uint32_t)site};
+}
+
+void mt_exact_record_from(void *p, size_t size, mt_allocator allocator, void *hook,
+                          uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+    mt_thread *block = mt_tls_mine.block;
+    mt_levels_expect(&tracer->chunks, (uintptr_t)p);
+    int32_t site = site_of(block, allocator, hook, pc, sp, fp);
+    mt_chunk chunk = chunk_of(block, p, size, allocator, site);
+    bool recorded = site >= 0 && put(&chunk);
+    mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
+}
+
+/* The old one ends first, as if it were freed: then the peaks are those of a free and a malloc.
+ */
+static void stay(mt_thread *block, const mt_held *held, size_t size, void *hook, uintptr_t pc,
+                 uintptr_t sp, uintptr_t fp) {
+    uint64_t address = held->chunk.address;
+    mt_sites_end(&tracer->sites, held->chunk.site, held->chunk.size);
+    int32_t site = site_of(block, MT_ALLOCATOR_MALLOC, hook, pc, sp, fp);
+    mt_thread_bump(block, site >= 0 ? MT_COUNT_recorded : MT_COUNT_ignored);
+    if (site < 0) {
+        mt_levels_abandon(&tracer->chunks, held->cell, address);
+        return;
+    }
+    mt_chunk chunk =
+        chunk_of(block, (void *)(uintptr_t)address, size, MT_ALLOCATOR_MALLOC, site);
+    mt_sites_add(&tracer->sites, chunk.site, size);
+    mt_levels_publish(&tracer->chunks, held->cell, &chunk);
+}
+
+void mt_exact_resize_from(const mt_held *held, void *p, size_t size, void *hook, uintptr_t pc,
+                          uintptr_t sp, uintptr_t fp) {
+    bool held_one = held->cell >= 0, same = held_one && (uintptr_t)p == held->chunk.address;
+    if (!p && size) mt_tracer_restore(held);
+    else if (same && held->chunk.weight == MT_WEIGHT_ONE)
+        stay(mt_tls_mine.block, held, size, hook, pc, sp, fp);
+    else {
+        mt_tracer_release(held);
+        if (p) mt_exact_record_from(p, size, MT_ALLOCATOR_MALLOC, hook, pc, sp, fp);
+    }
+}
+
+/* The chunk's weight is one, unless the interval was another for a while. */
+bool mt_exact_forget(void *p) {
+    uint64_t address = (uintptr_t)p;
+    mt_chunk chunk;
+    __builtin_prefetch((char *)p - sizeof(size_t)); /* most allocators look there next */
+    if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
+    if (chunk.weight == MT_WEIGHT_ONE) mt_sites_end(&tracer->sites, chunk.site, chunk.size);
+    else mt_tracer_ended(&chunk);
+    return true;
+}

@@ -1,0 +1,86 @@
+/* recent: walks that a thread took of late, so that the same walk need not be taken again where
+ * every chunk's stack is wanted: in exact mode and for the event log.
+ *
+ *   pc, sp ──hash──▶ | pc, sp, fp | words of the stack: where, and what stood there | note |
+ *
+ * A walk is a function of the registers it begins with and of the words of the stack that it
+ * reads: the return addresses, and the saved frame pointers that a frame further out is found
+ * by. Where all of these are the same again, so are the frames. That holds for walks all of
+ * whose rules hold for good (walk.h) and which went as far as was asked or as there is; others
+ * are not kept.
+ *
+ * Whoever finds a walk here also finds what he noted about it the last time: the row of sites
+ * or the log's number of its stack.
+ *
+ * A thread's own; some 30 KiB, mapped when it is first wanted and passed on with the block. For
+ * hooks: reads only words between sp and the end of the stack that the thread is known to have.
+ * 1 ns for each frame.
+ */
+#ifndef MT_RECORD_RECENT_H
+#define MT_RECORD_RECENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "thread.h"
+#include "walk.h"
+
+enum {
+    MT_RECENT_WALKS = 64, /* a power of two */
+    MT_RECENT_WORDS = 40
+};
+
+/* A walk, and its user's notes, which are zero when it is new. */
+typedef struct mt_recent_walk {
+    uintptr_t pc, sp; /* pc 0: none */
+    uintptr_t fp;     /* counts if needs_fp */
+    uintptr_t hook;
+    uint32_t max, frames; /* with the hook's own */
+    uint32_t words, extent;
+    bool needs_fp;
+    struct {
+        uint64_t context, age;
+        uint32_t row, number, stamp;
+    } note;
+    uint32_t at[MT_RECENT_WORDS]; /* bytes above sp */
+    uintptr_t word[MT_RECENT_WORDS];
+} mt_recent_walk;
+
+typedef struct mt_recent {
+    mt_recent_walk walk[MT_RECENT_WALKS];
+} mt_recent;
+
+/* True if a walk from these registers would be the one in `w`. */
+static inline __attribute__((no_sanitize_address, no_sanitize_thread)) bool
+mt_recent_is(const mt_recent_walk *w, const mt_walk_stack *known, uintptr_t pc, uintptr_t sp,
+             uintptr_t fp) {
+    if (w->pc != pc || w->sp != sp || (w->needs_fp && w->fp != fp)) return false;
+    if (sp < known->lo || sp + w->extent > known->hi) return false;
+    const char *stack = (const char *)sp;
+    for (uint32_t i = 0; i < w->words; i++)
+        if (*(const uintptr_t *)(stack + w->at[i]) != w->word[i]) return false;
+    return true;
+}
+
+/* Where a walk from here is kept, if it is. */
+static inline mt_recent_walk *mt_recent_place(mt_recent *recent, uintptr_t pc, uintptr_t sp) {
+    uint64_t h = (pc ^ sp << 20) * 0x9e3779b97f4a7c15ull;
+    return &recent->walk[h >> 58];
+}
+
+/* The walk that mt_unwind_up would take, with these arguments; or NULL, if it is not kept. */
+static inline const mt_recent_walk *mt_recent_find(const mt_thread *block, void *hook,
+                                                   uintptr_t pc, uintptr_t sp, uintptr_t fp,
+                                                   uint32_t max) {
+    if (__builtin_expect(block->recent == NULL, 0)) return NULL;
+    const mt_recent_walk *w = mt_recent_place(block->recent, pc, sp);
+    if (w->hook != (uintptr_t)hook || w->max != max) return NULL;
+    return mt_recent_is(w, &block->known, pc, sp, fp) ? w : NULL;
+}
+
+/* Keeps the walk that mt_unwind_up has just taken, with these arguments, without a note. NULL
+ * if it cannot be kept. */
+mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintptr_t sp,
+                               uintptr_t fp, uint32_t max);
+
+#endif
