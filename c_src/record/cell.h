@@ -77,17 +77,17 @@ static inline bool mt_cell_holds(uint64_t address) {
 
 /* Sets a zero byte of a set's word, the preferred one or else the first: the cell, or -1 if
  * there is none. `filled`: whether it was the last one. */
-static inline int32_t mt_cell_claim(mt_chunks *table, uint32_t set, uint64_t fingerprint,
-                                    int preferred, bool *filled) {
+static inline int32_t mt_cell_claim(bool alone, mt_chunks *table, uint32_t set,
+                                    uint64_t fingerprint, uint32_t preferred, bool *filled) {
     uint64_t word = mt_cell_load(&table->word[set]), free_byte;
     while ((free_byte = mt_chunks_zero_bytes(word)) != 0) {
-        int i = preferred;
+        uint32_t i = preferred;
         if (word >> (8 * i) & 0xff)
-            i = __builtin_ctzll(free_byte) / 8; /* the lowest is always a true one */
+            i = (uint32_t)__builtin_ctzll(free_byte) / 8; /* the lowest is always a true one */
         uint64_t taken = word | fingerprint << (8 * i);
-        if (!mt_word_exchange(&table->word[set], &word, taken)) continue;
+        if (!mt_word_exchange(alone, &table->word[set], &word, taken)) continue;
         *filled = !mt_chunks_zero_bytes(taken);
-        return (int32_t)(set * MT_CELLS) + i;
+        return (int32_t)(set * MT_CELLS + i);
     }
     return -1;
 }
@@ -104,13 +104,16 @@ static inline void mt_cell_publish(mt_chunks *table, int32_t i, const mt_chunk *
 static inline bool mt_cell_abandon(mt_chunks *table, int32_t cell) {
     _Atomic uint64_t *word = &table->word[cell / MT_CELLS];
     uint64_t fingerprint = mt_cell_load(word) & 0xffull << (8 * (cell % MT_CELLS));
-    uint64_t before = mt_word_add(word, -fingerprint); /* it is ours: the others stay */
+    uint64_t before =
+        mt_word_add(mt_word_is_alone(), word, -fingerprint); /* it is ours: the others stay */
     return !mt_chunks_zero_bytes(before);
 }
 
 /* The same where the fingerprint is known and nobody counts sets. */
-static inline void mt_cell_clear(mt_chunks *table, int32_t cell, uint64_t fingerprint) {
-    mt_word_increase(&table->word[cell / MT_CELLS], -(fingerprint << (8 * (cell % MT_CELLS))));
+static inline void mt_cell_clear(bool alone, mt_chunks *table, int32_t cell,
+                                 uint64_t fingerprint) {
+    mt_word_increase(alone, &table->word[cell / MT_CELLS],
+                     -(fingerprint << (8 * (cell % MT_CELLS))));
 }
 
 /* Takes the cell if it is live with this tag's address; a failed exchange may bring the tag of
@@ -122,7 +125,7 @@ static inline bool mt_cell_take(mt_chunks *table, int32_t i, uint64_t tag, mt_ch
     while ((tag & MT_CELL_ADDRESS) == address) {
         switch (tag & MT_CELL_STATE) {
         case MT_CELL_LIVE:
-            if (mt_word_exchange(&cell->tag, &tag, tag & MT_CELL_VERSION)) {
+            if (mt_word_exchange(mt_word_is_alone(), &cell->tag, &tag, tag & MT_CELL_VERSION)) {
                 mt_cell_read(table, i, tag, chunk);
                 return true;
             }

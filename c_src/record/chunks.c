@@ -47,8 +47,8 @@ int32_t mt_chunks_claim(mt_chunks *table, uint64_t address) {
     if (!mt_cell_holds(address)) return -1;
     uint64_t h = mt_chunks_hash(address);
     bool filled = false;
-    int32_t cell =
-        mt_cell_claim(table, mt_chunks_set_of(table, h), mt_chunks_fingerprint(h), 0, &filled);
+    int32_t cell = mt_cell_claim(mt_word_is_alone(), table, mt_chunks_set_of(table, h),
+                                 mt_chunks_fingerprint(h), 0, &filled);
     if (filled) atomic_fetch_add_explicit(&table->full, 1, memory_order_relaxed);
     return cell;
 }

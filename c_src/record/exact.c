@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <time.h>
 
+#include "level.h"
 #include "recent.h"
 #include "seen.h"
+#include "site_row.h"
 #include "unwind.h"
 
 #define tracer (&mt_tracer_state)
@@ -50,19 +52,22 @@ static __attribute__((noinline)) int32_t site_by_walk(mt_thread *block, mt_alloc
 }
 
 /* The row that is noted, if it still is what it was; where there are Erlang frames none is. */
-static inline int32_t site_of(mt_thread *block, mt_allocator allocator, void *hook,
-                              uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+static inline mt_site *site_of(bool alone, mt_thread *block, mt_allocator allocator, void *hook,
+                               uintptr_t pc, uintptr_t sp, uintptr_t fp, uint32_t *row) {
     uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
     const mt_recent_walk *w = mt_recent_find(block, hook, pc, sp, fp, depth);
-    if (w && mt_tracer_context(block, w->frames, allocator) == w->note.context &&
-        mt_sites_hold_row(&tracer->sites, w->note.row, w->note.age))
-        return (int32_t)w->note.row;
-    return site_by_walk(block, allocator, depth, hook, pc, sp, fp);
+    if (w && mt_tracer_context(block, w->frames, allocator) == w->note.context) {
+        *row = w->note.row;
+        mt_site *site = mt_row_hold_again(alone, &tracer->sites, *row, w->note.age);
+        if (site) return site;
+    }
+    int32_t found = site_by_walk(block, allocator, depth, hook, pc, sp, fp);
+    *row = (uint32_t)found;
+    return found < 0 ? NULL : mt_sites_row(&tracer->sites, *row);
 }
 
-static inline bool put(mt_chunk *chunk) {
+static __attribute__((noinline)) bool put_slowly(const mt_chunk *chunk) {
     mt_put result;
-    mt_sites_add(&tracer->sites, chunk->site, chunk->size);
     while ((result = mt_levels_put(&tracer->chunks, chunk)) == MT_PUT_STALE)
         mt_tracer_end_missed(chunk->address);
     if (result == MT_PUT_DONE) return true;
@@ -72,7 +77,7 @@ static inline bool put(mt_chunk *chunk) {
 }
 
 static inline mt_chunk chunk_of(mt_thread *block, void *p, size_t size, mt_allocator allocator,
-                                int32_t site) {
+                                uint32_t row) {
     return (mt_chunk){.address = (uintptr_t)p,
                       .size = size,
                       .born_ns = now_of(block),
@@ -80,17 +85,32 @@ static inline mt_chunk chunk_of(mt_thread *block, void *p, size_t size, mt_alloc
                       .weight = MT_WEIGHT_ONE,
                       .pid = block->context.pid,
                       .thread = mt_tracer_thread(block, allocator),
-                      .site = (uint32_t)site};
+                      .site = row};
+}
+
+static inline __attribute__((always_inline)) void record(bool alone, void *p, size_t size,
+                                                         mt_allocator allocator, void *hook,
+                                                         uintptr_t pc, uintptr_t sp,
+                                                         uintptr_t fp) {
+    mt_thread *block = mt_tls_mine.block;
+    mt_levels *levels = &tracer->chunks;
+    uint32_t set = mt_level_set(&levels->level[0], (uintptr_t)p), row;
+    mt_level_expect(&levels->level[0], set, (uintptr_t)p);
+    if (mt_level_is_beyond(levels, set)) mt_levels_expect_beyond(levels, (uintptr_t)p);
+    mt_site *site = site_of(alone, block, allocator, hook, pc, sp, fp, &row);
+    bool recorded = site != NULL;
+    if (recorded) {
+        mt_chunk chunk = chunk_of(block, p, size, allocator, row);
+        mt_row_add(alone, site, size);
+        recorded = mt_level_put(alone, levels, set, &chunk) || put_slowly(&chunk);
+    }
+    mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
 }
 
 void mt_exact_record_from(void *p, size_t size, mt_allocator allocator, void *hook,
                           uintptr_t pc, uintptr_t sp, uintptr_t fp) {
-    mt_thread *block = mt_tls_mine.block;
-    mt_levels_expect(&tracer->chunks, (uintptr_t)p);
-    int32_t site = site_of(block, allocator, hook, pc, sp, fp);
-    mt_chunk chunk = chunk_of(block, p, size, allocator, site);
-    bool recorded = site >= 0 && put(&chunk);
-    mt_thread_bump(block, recorded ? MT_COUNT_recorded : MT_COUNT_ignored);
+    if (mt_word_is_alone()) record(true, p, size, allocator, hook, pc, sp, fp);
+    else record(false, p, size, allocator, hook, pc, sp, fp);
 }
 
 /* The old one ends first, as if it were freed: then the peaks are those of a free and a malloc.
@@ -98,38 +118,64 @@ void mt_exact_record_from(void *p, size_t size, mt_allocator allocator, void *ho
 static void stay(mt_thread *block, const mt_held *held, size_t size, void *hook, uintptr_t pc,
                  uintptr_t sp, uintptr_t fp) {
     uint64_t address = held->chunk.address;
-    mt_sites_end(&tracer->sites, held->chunk.site, held->chunk.size);
-    int32_t site = site_of(block, MT_ALLOCATOR_MALLOC, hook, pc, sp, fp);
-    mt_thread_bump(block, site >= 0 ? MT_COUNT_recorded : MT_COUNT_ignored);
-    if (site < 0) {
+    bool alone = mt_word_is_alone();
+    uint32_t row;
+    mt_row_end(alone, mt_sites_row(&tracer->sites, held->chunk.site), held->chunk.size);
+    mt_site *site = site_of(alone, block, MT_ALLOCATOR_MALLOC, hook, pc, sp, fp, &row);
+    mt_thread_bump(block, site ? MT_COUNT_recorded : MT_COUNT_ignored);
+    if (!site) {
         mt_levels_abandon(&tracer->chunks, held->cell, address);
         return;
     }
     mt_chunk chunk =
-        chunk_of(block, (void *)(uintptr_t)address, size, MT_ALLOCATOR_MALLOC, site);
-    mt_sites_add(&tracer->sites, chunk.site, size);
+        chunk_of(block, (void *)(uintptr_t)address, size, MT_ALLOCATOR_MALLOC, row);
+    mt_row_add(alone, site, size);
     mt_levels_publish(&tracer->chunks, held->cell, &chunk);
 }
 
 void mt_exact_resize_from(const mt_held *held, void *p, size_t size, void *hook, uintptr_t pc,
                           uintptr_t sp, uintptr_t fp) {
     bool held_one = held->cell >= 0, same = held_one && (uintptr_t)p == held->chunk.address;
-    if (!p && size) mt_tracer_restore(held);
-    else if (same && held->chunk.weight == MT_WEIGHT_ONE)
+    if (!p && size) {
+        mt_tracer_restore(held);
+    } else if (same && held->chunk.weight == MT_WEIGHT_ONE) {
         stay(mt_tls_mine.block, held, size, hook, pc, sp, fp);
-    else {
+    } else {
         mt_tracer_release(held);
         if (p) mt_exact_record_from(p, size, MT_ALLOCATOR_MALLOC, hook, pc, sp, fp);
     }
 }
 
-/* The chunk's weight is one, unless the interval was another for a while. */
-bool mt_exact_forget(void *p) {
-    uint64_t address = (uintptr_t)p;
+/* A chunk's weight is one, unless the interval was another for a while. */
+static __attribute__((noinline)) bool forget_slowly(uint64_t address) {
     mt_chunk chunk;
-    __builtin_prefetch((char *)p - sizeof(size_t)); /* most allocators look there next */
     if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
-    if (chunk.weight == MT_WEIGHT_ONE) mt_sites_end(&tracer->sites, chunk.site, chunk.size);
-    else mt_tracer_ended(&chunk);
+    mt_tracer_ended(&chunk);
     return true;
+}
+
+static __attribute__((noinline)) void ended_unusual(int32_t cell, uint64_t tag) {
+    mt_chunk chunk;
+    mt_cell_read(&tracer->chunks.level[0], cell, tag, &chunk);
+    mt_tracer_ended(&chunk);
+}
+
+static inline __attribute__((always_inline)) bool forget(bool alone, void *p) {
+    mt_chunks *first = &tracer->chunks.level[0];
+    uint64_t address = (uintptr_t)p, tag;
+    int32_t i = mt_level_find(alone, first, mt_level_set(first, address), address, &tag);
+    if (i < 0) return forget_slowly(address);
+    const mt_cell *cell = &first->cell[i];
+    uint32_t row = atomic_load_explicit(&cell->site, memory_order_relaxed);
+    uint64_t size = mt_cell_load(&cell->size);
+    uint32_t thread = atomic_load_explicit(&cell->thread, memory_order_relaxed);
+    if (__builtin_expect(thread & MT_CELL_UNUSUAL, 0)) ended_unusual(i, tag);
+    else mt_row_end(alone, mt_sites_row(&tracer->sites, row), size);
+    mt_cell_clear(alone, first, i, mt_level_fingerprint(address));
+    return true;
+}
+
+bool mt_exact_forget(void *p) {
+    __builtin_prefetch((char *)p - sizeof(size_t)); /* most allocators look there next */
+    return mt_word_is_alone() ? forget(true, p) : forget(false, p);
 }

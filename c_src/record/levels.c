@@ -4,13 +4,9 @@
 #include <stddef.h>
 
 #include "cell.h"
+#include "level.h"
 
-enum {
-    BY_ADDRESS = 2,
-    ARENA_SHIFT = 26,
-    SET_SHIFT = 8, /* 256 bytes of the heap */
-    CELL_SHIFT = 5
-};
+enum { BY_ADDRESS = 2 };
 
 int mt_levels_init(mt_levels *levels, uint32_t slots, bool exact) {
     uint32_t first = slots / 16 < MT_LEVELS_FIRST ? slots / 16 : MT_LEVELS_FIRST;
@@ -34,40 +30,24 @@ void mt_levels_fini(mt_levels *levels) {
     for (int i = 0; i < MT_LEVELS_FIRST / MT_CELLS; i++) atomic_store(&levels->beyond[i], 0);
 }
 
-/* The sets of an address, level by level. */
+/* An address, and what its sets are found by, level by level. In the levels by address the
+ * chunks of a set differ in their high bits, of which any product depends. */
 typedef struct {
     uint64_t address, fingerprint, hash;
 } place;
 
 static inline place place_of(uint64_t address) {
-    uint64_t h = mt_chunks_hash(address);
-    return (place){address, mt_chunks_fingerprint(h), h};
-}
-
-/* By the address. Where a heap is longer than the level goes round, each round begins a set
- * later: so it is spread evenly, and chunks at the same place of each page or so meet other
- * sets, too. Each arena (64 MiB in glibc) begins anywhere. */
-static inline uint32_t set_by_address(const mt_chunks *table, uint64_t address) {
-    uint32_t bits = 64 - table->shift;
-    uint64_t block = address >> SET_SHIFT, round = block >> bits;
-    uint64_t arena = bits + SET_SHIFT > ARENA_SHIFT ? round : address >> ARENA_SHIFT;
-    return (uint32_t)(block + round + (arena * 0x9e3779b97f4a7c15ull >> 32)) &
-           (table->sets - 1);
+    return (place){address, mt_level_fingerprint(address), 0};
 }
 
 /* By a hash: another for each level, or what overflows a set of one would meet in one set of
  * the next. */
 static inline uint32_t set_in(const mt_levels *levels, uint32_t level, place *at) {
     const mt_chunks *table = &levels->level[level];
-    if (level < BY_ADDRESS) return set_by_address(table, at->address);
+    if (level < BY_ADDRESS) return mt_level_set(table, at->address);
+    if (!at->hash) at->hash = mt_chunks_hash(at->address);
     at->hash = (at->hash ^ at->hash >> 29) * 0xc2b2ae3d27d4eb4full;
     return mt_chunks_set_of(table, at->hash);
-}
-
-/* Allocators hand out no less than 32 bytes (glibc, 64 bits): so a chunk has one of the eight
- * cells of its 256 bytes to itself, and its free finds it there without the set's word. */
-static inline int preferred(uint64_t address) {
-    return (int)(address >> CELL_SHIFT & (MT_CELLS - 1));
 }
 
 /* Said before the chunk is published, hence before anybody can free it: a free that is ordered
@@ -83,13 +63,9 @@ static __attribute__((noinline, cold)) void use(mt_levels *levels, uint32_t coun
 /* The same for one set of the first level: nothing is published beyond it before it is counted.
  * Relaxed, for the same reason; an address that is found beyond is counted at least once. */
 static inline void count_beyond(mt_levels *levels, uint64_t address, int32_t step) {
-    uint32_t set = set_by_address(&levels->level[0], address);
+    uint32_t set = mt_level_set(&levels->level[0], address);
     atomic_fetch_add_explicit(&levels->beyond[set], (uint64_t)(int64_t)step,
                               memory_order_relaxed);
-}
-
-static inline bool is_beyond(const mt_levels *levels, uint32_t set) {
-    return atomic_load_explicit(&levels->beyond[set], memory_order_relaxed) != 0;
 }
 
 static inline uint32_t used(const mt_levels *levels) {
@@ -102,8 +78,9 @@ int32_t mt_levels_claim(mt_levels *levels, uint64_t address) {
     place at = place_of(address);
     for (uint32_t l = 0; l < levels->count; l++) {
         bool filled;
-        int32_t cell = mt_cell_claim(&levels->level[l], set_in(levels, l, &at), at.fingerprint,
-                                     preferred(address), &filled);
+        int32_t cell =
+            mt_cell_claim(mt_word_is_alone(), &levels->level[l], set_in(levels, l, &at),
+                          at.fingerprint, mt_level_preferred(address), &filled);
         if (cell < 0) continue;
         if (l >= used(levels)) use(levels, l + 1);
         if (l > 0) count_beyond(levels, address, 1);
@@ -144,11 +121,12 @@ static __attribute__((noinline)) mt_put put_on(mt_levels *levels, place at, uint
         uint32_t set = set_in(levels, l, &at);
         bool filled;
         if (holds(level, set, &at)) {
-            if (into) mt_cell_clear(into, cell, at.fingerprint);
+            if (into) mt_cell_clear(mt_word_is_alone(), into, cell, at.fingerprint);
             return MT_PUT_STALE;
         }
         if (into) continue;
-        cell = mt_cell_claim(level, set, at.fingerprint, preferred(at.address), &filled);
+        cell = mt_cell_claim(mt_word_is_alone(), level, set, at.fingerprint,
+                             mt_level_preferred(at.address), &filled);
         if (cell < 0) continue;
         into = level;
         if (l >= n) use(levels, l + 1);
@@ -163,23 +141,24 @@ static __attribute__((noinline)) mt_put put_on(mt_levels *levels, place at, uint
 mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
     mt_chunks *first = &levels->level[0];
     place at = place_of(chunk->address);
-    uint32_t set = set_by_address(first, chunk->address);
+    uint32_t set = mt_level_set(first, chunk->address);
     bool filled;
     if (!mt_cell_holds(chunk->address)) return MT_PUT_FULL;
     if (holds(first, set, &at)) return MT_PUT_STALE;
-    int32_t cell = mt_cell_claim(first, set, at.fingerprint, preferred(at.address), &filled);
-    if (cell < 0 || is_beyond(levels, set)) return put_on(levels, at, 1, cell, chunk);
+    int32_t cell = mt_cell_claim(mt_word_is_alone(), first, set, at.fingerprint,
+                                 mt_level_preferred(at.address), &filled);
+    if (cell < 0 || mt_level_is_beyond(levels, set)) return put_on(levels, at, 1, cell, chunk);
     mt_cell_publish(first, cell, chunk);
     return MT_PUT_DONE;
 }
 
-/* Where a chunk is mostly, in the second level: in its preferred cell. */
-static inline int32_t find_preferred(mt_chunks *level, uint32_t set, const place *at,
+/* Where a chunk mostly is, in the first two levels: in its preferred cell. -1: look further. */
+static inline int32_t find_preferred(mt_chunks *level, uint32_t set, uint64_t address,
                                      mt_chunk *chunk) {
-    int32_t i = (int32_t)(set * MT_CELLS) + preferred(at->address);
-    uint64_t tag = mt_cell_load(&level->cell[i].tag);
-    if ((tag & ~MT_CELL_VERSION) != (at->address | MT_CELL_LIVE)) return -1;
-    return mt_cell_take(level, i, tag, chunk) ? i : -1;
+    uint64_t tag;
+    int32_t cell = mt_level_find(mt_word_is_alone(), level, set, address, &tag);
+    if (cell >= 0) mt_cell_read(level, cell, tag, chunk);
+    return cell;
 }
 
 static __attribute__((noinline)) bool cut_on(mt_levels *levels, place at, mt_chunk *chunk) {
@@ -187,44 +166,31 @@ static __attribute__((noinline)) bool cut_on(mt_levels *levels, place at, mt_chu
     for (uint32_t l = 1, n = used(levels); l < n && !found; l++) {
         mt_chunks *level = &levels->level[l];
         uint32_t set = set_in(levels, l, &at);
-        int32_t cell = l < BY_ADDRESS ? find_preferred(level, set, &at, chunk) : -1;
+        int32_t cell = l < BY_ADDRESS ? find_preferred(level, set, at.address, chunk) : -1;
         if (cell < 0)
             cell = mt_cell_find(level, set, at.fingerprint, at.address, chunk, &found);
         if (cell < 0) continue;
-        mt_cell_clear(level, cell, at.fingerprint);
+        mt_cell_clear(mt_word_is_alone(), level, cell, at.fingerprint);
         count_beyond(levels, at.address, -1);
         return true;
     }
     return false;
 }
 
-/* Asks for the lines that a record of this address is written to, or read from. */
-static inline void expect(const mt_chunks *level, uint32_t set, uint64_t address) {
-    __builtin_prefetch(&level->word[set], 1);
-    __builtin_prefetch(&level->cell[set * MT_CELLS + (uint32_t)preferred(address)], 1);
-}
-
-void mt_levels_expect(const mt_levels *levels, uint64_t address) {
-    const mt_chunks *first = &levels->level[0], *second = &levels->level[1];
-    uint32_t set = set_by_address(first, address);
-    expect(first, set, address);
-    if (is_beyond(levels, set)) expect(second, set_by_address(second, address), address);
+void mt_levels_expect_beyond(const mt_levels *levels, uint64_t address) {
+    const mt_chunks *second = &levels->level[1];
+    mt_level_expect(second, mt_level_set(second, address), address);
 }
 
 bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
     mt_chunks *first = &levels->level[0];
     place at = place_of(address);
-    uint32_t set = set_by_address(first, address);
-    int32_t own = find_preferred(first, set, &at, chunk);
-    if (own >= 0) {
-        mt_cell_clear(first, own, at.fingerprint);
-        return true;
-    }
-    bool found = false, beyond = is_beyond(levels, set);
-    if (beyond) expect(&levels->level[1], set_by_address(&levels->level[1], address), address);
+    uint32_t set = mt_level_set(first, address);
+    bool found = false, beyond = mt_level_is_beyond(levels, set);
+    if (beyond) mt_levels_expect_beyond(levels, address);
     int32_t cell = mt_cell_find(first, set, at.fingerprint, address, chunk, &found);
     if (cell < 0) return beyond && !found && cut_on(levels, at, chunk);
-    mt_cell_clear(first, cell, at.fingerprint);
+    mt_cell_clear(mt_word_is_alone(), first, cell, at.fingerprint);
     return true;
 }
 

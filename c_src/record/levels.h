@@ -78,9 +78,9 @@ typedef enum mt_put {
 mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk);
 bool mt_levels_cut(mt_levels *levels, uint64_t address, mt_chunk *chunk);
 
-/* Where there are several levels: an address will be put before long. Spares it the wait for
+/* An address will be put or cut beyond the first level before long: spares it the wait for
  * memory; a few ns. */
-void mt_levels_expect(const mt_levels *levels, uint64_t address);
+void mt_levels_expect_beyond(const mt_levels *levels, uint64_t address);
 
 static inline bool mt_levels_several(const mt_levels *levels) {
     return levels->count > 1;

@@ -3,13 +3,11 @@
 
 #include "chunks.h"
 #include "real.h"
+#include "site_row.h"
 #include "sites.h"
 #include "word.h"
 
 #define BYTE_UNITS 16.0
-
-/* Of a byte that stands for itself. */
-#define UNITS ((uint64_t)MT_WEIGHT_ONE / MT_SITES_BYTES)
 
 bool mt_sites_is_new(const mt_sites *sites, uint32_t row) {
     const mt_site *sums = mt_sites_row(sites, row);
@@ -66,8 +64,8 @@ void mt_sites_forget_sums(mt_sites *sites, uint32_t row) {
 void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) {
     mt_site *sums = mt_sites_row(sites, row);
     if (mt_real_bits(p) == MT_REAL_ONE) {
-        mt_word_increase(&sums->all, 1);
-        mt_word_increase(&sums->all_bytes, size);
+        mt_word_increase(mt_word_is_alone(), &sums->all, 1);
+        mt_word_increase(mt_word_is_alone(), &sums->all_bytes, size);
         return;
     }
     mt_real_environment saved = mt_real_enter();
@@ -79,29 +77,10 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size) 
     mt_real_leave(saved);
 }
 
-static inline void add_bytes(mt_site *sums, int64_t bytes) {
-    int64_t now = (int64_t)mt_word_add(&sums->live_bytes, (uint64_t)bytes) + bytes;
-    uint64_t peak = atomic_load_explicit(&sums->peak_bytes, memory_order_relaxed);
-    while (now > (int64_t)peak && !mt_word_exchange(&sums->peak_bytes, &peak, (uint64_t)now))
-        ;
-}
-
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size) {
     unsigned __int128 product = (unsigned __int128)weight * size;
-    add_bytes(mt_sites_row(sites, row), sign * (int64_t)(product / MT_SITES_BYTES));
-}
-
-void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size) {
-    mt_site *sums = mt_sites_row(sites, row);
-    mt_word_increase(&sums->all, 1);
-    mt_word_increase(&sums->all_bytes, size);
-    add_bytes(sums, (int64_t)(size * UNITS));
-}
-
-void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size) {
-    mt_site *site = mt_sites_row(sites, row);
-    mt_word_increase(&site->live_bytes, -(size * UNITS));
-    mt_word_increase(&site->key, -(uint64_t)MT_SITES_REFERENCE);
+    mt_row_add_bytes(mt_word_is_alone(), mt_sites_row(sites, row),
+                     sign * (int64_t)(product / MT_SITES_BYTES));
 }
 
 static double real(const _Atomic uint64_t *sum) {

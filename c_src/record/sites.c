@@ -11,12 +11,15 @@
 #include "chunks.h"
 #include "real.h"
 #include "region.h"
+#include "site_row.h"
 #include "word.h"
 
-enum { FREE = 0, WRITING = 1, READY = 2, STATE = 3 };
-
-#define REFERENCE  ((uint64_t)MT_SITES_REFERENCE)
-#define REFERENCES 0x00000000fffffffcull
+#define FREE       MT_ROW_FREE
+#define WRITING    MT_ROW_WRITING
+#define READY      MT_ROW_READY
+#define STATE      MT_ROW_STATE
+#define REFERENCE  MT_ROW_REFERENCE
+#define REFERENCES MT_ROW_REFERENCES
 
 int mt_sites_at(mt_sites *sites, void *memory, uint32_t rows, uint32_t depth) {
     enum { LINE = 64 };
@@ -91,25 +94,6 @@ static bool same(const mt_site *s, void *const *stack, uint32_t frames) {
     return different == 0;
 }
 
-/* How many references there are, if one more to a READY row with this hash could be taken; 0 if
- * it is something else, or if there are so many that the count could overflow. */
-static inline uint32_t hold(_Atomic uint64_t *key, uint64_t k, uint64_t h32) {
-    while ((k & STATE) == READY && k >> 32 == h32 && (k & REFERENCES) < REFERENCES)
-        if (mt_word_exchange(key, &k, k + REFERENCE))
-            return (uint32_t)((k & REFERENCES) / REFERENCE) + 1;
-    return 0;
-}
-
-/* The largest of what those who come at the same moment found: each stores its own, unless
- * there is a larger. */
-static inline void raise_peak(mt_site *s, uint32_t count) {
-    uint32_t peak = atomic_load_explicit(&s->peak_count, memory_order_relaxed);
-    while (__builtin_expect(count > peak, 0) &&
-           !atomic_compare_exchange_weak_explicit(&s->peak_count, &peak, count,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
-}
-
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row) {
     uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_relaxed);
     return (uint32_t)((k & REFERENCES) / REFERENCE);
@@ -181,11 +165,12 @@ static inline int32_t find(mt_sites *sites, void *const *stack, uint32_t frames,
             free_row |= byte == 0;
             if (byte != print) continue;
             uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_acquire);
-            uint32_t count = hold(key_of(sites, row), k, h >> 32);
+            uint32_t count =
+                mt_row_hold(mt_word_is_alone(), mt_sites_row(sites, row), k, h >> 32);
             if (!count) continue;
             mt_site *s = mt_sites_row(sites, row);
             if (same(s, stack, frames)) {
-                raise_peak(s, count);
+                mt_row_raise_peak(s, count);
                 return (int32_t)row;
             }
             mt_sites_drop(sites, row);
@@ -246,9 +231,9 @@ int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
     mt_site *s = mt_sites_row(sites, row);
     if (frames > 3 && looks_like(s, stack, frames)) {
         uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_acquire);
-        uint32_t count = hold(key_of(sites, row), k, k >> 32);
+        uint32_t count = mt_row_hold(mt_word_is_alone(), mt_sites_row(sites, row), k, k >> 32);
         if (count && same(s, stack, frames)) {
-            raise_peak(s, count);
+            mt_row_raise_peak(s, count);
             return (int32_t)row;
         }
         if (count) mt_sites_drop(sites, row);
@@ -258,20 +243,8 @@ int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
     return found;
 }
 
-/* Who takes a row away makes the age grow before it is READY again: it is held first, then the
- * age is asked. */
-bool mt_sites_hold_row(mt_sites *sites, uint32_t row, uint64_t age) {
-    uint64_t k = atomic_load_explicit(key_of(sites, row), memory_order_relaxed);
-    uint32_t count = hold(key_of(sites, row), k, k >> 32);
-    if (!count) return false;
-    bool same = mt_sites_age(sites) == age;
-    if (same) raise_peak(mt_sites_row(sites, row), count);
-    else mt_sites_drop(sites, row);
-    return same;
-}
-
 void mt_sites_drop(mt_sites *sites, uint32_t row) {
-    mt_word_increase(key_of(sites, row), -REFERENCE);
+    mt_word_increase(mt_word_is_alone(), key_of(sites, row), -REFERENCE);
 }
 
 uint64_t mt_sites_evicted(const mt_sites *sites) {

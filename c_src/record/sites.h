@@ -116,12 +116,10 @@ int32_t mt_sites_hold(mt_sites *sites, void *const *stack, uint32_t frames);
 int32_t mt_sites_hold_near(mt_sites *sites, void *const *stack, uint32_t frames,
                            uint32_t *near);
 
-/* The same for a row that the caller has held before, of which he noted mt_sites_age while he
- * held it: true if it still has its stack. False is no proof that it has not: look for it. */
+/* Grows whenever a row that had a stack gets another or none: see site_row.h. */
 static inline uint64_t mt_sites_age(const mt_sites *sites) {
     return atomic_load_explicit(&sites->age, memory_order_relaxed);
 }
-bool mt_sites_hold_row(mt_sites *sites, uint32_t row, uint64_t age);
 
 /* How many there are; a moment's value. The row is held. */
 uint32_t mt_sites_references(const mt_sites *sites, uint32_t row);
@@ -143,11 +141,6 @@ void mt_sites_allocated(mt_sites *sites, uint32_t row, double p, uint64_t size);
 /* Adds (sign 1) or takes away (-1) a recorded chunk of this weight, in the units of chunks.h.
  * The row is held. */
 void mt_sites_live(mt_sites *sites, uint32_t row, int sign, uint64_t weight, uint64_t size);
-
-/* Both for a chunk of weight one that was surely drawn; and its end, with that of its
- * reference. */
-void mt_sites_add(mt_sites *sites, uint32_t row, uint64_t size);
-void mt_sites_end(mt_sites *sites, uint32_t row, uint64_t size);
 
 /* The totals of a row that is held, or of those evicted (row = rows). Not for hooks. */
 mt_site_totals mt_sites_totals(const mt_sites *sites, uint32_t row);

@@ -33,10 +33,14 @@ static inline bool mt_word_is_alone(void) {
 #endif
 }
 
-/* Exchanges if the word is `*expected`; else stores what it is there, and returns false. */
-static inline bool mt_word_exchange(_Atomic uint64_t *word, uint64_t *expected, uint64_t to) {
+/* `alone` is what mt_word_is_alone said: asked once for what one hook does, as the allocator
+ * itself asks once.
+ *
+ * Exchanges if the word is `*expected`; else stores what it is there, and returns false. */
+static inline bool mt_word_exchange(bool alone, _Atomic uint64_t *word, uint64_t *expected,
+                                    uint64_t to) {
 #ifdef MT_WORD_ALONE
-    if (MT_WORD_ALONE) {
+    if (alone) {
         bool done;
         __asm__ volatile("cmpxchgq %3, %1"
                          : "=@ccz"(done), "+m"(*word), "+a"(*expected)
@@ -44,29 +48,35 @@ static inline bool mt_word_exchange(_Atomic uint64_t *word, uint64_t *expected, 
                          : "memory");
         return done;
     }
+#else
+    (void)alone;
 #endif
     return atomic_compare_exchange_strong_explicit(word, expected, to, memory_order_acq_rel,
                                                    memory_order_acquire);
 }
 
 /* Adds, and returns what was there before; n may be negative. */
-static inline uint64_t mt_word_add(_Atomic uint64_t *word, uint64_t n) {
+static inline uint64_t mt_word_add(bool alone, _Atomic uint64_t *word, uint64_t n) {
 #ifdef MT_WORD_ALONE
-    if (MT_WORD_ALONE) {
+    if (alone) {
         __asm__ volatile("xaddq %0, %1" : "+r"(n), "+m"(*word)::"memory", "cc");
         return n;
     }
+#else
+    (void)alone;
 #endif
     return atomic_fetch_add_explicit(word, n, memory_order_acq_rel);
 }
 
 /* The same where nobody wants to know. */
-static inline void mt_word_increase(_Atomic uint64_t *word, uint64_t n) {
+static inline void mt_word_increase(bool alone, _Atomic uint64_t *word, uint64_t n) {
 #ifdef MT_WORD_ALONE
-    if (MT_WORD_ALONE) {
+    if (alone) {
         __asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "memory", "cc");
         return;
     }
+#else
+    (void)alone;
 #endif
     atomic_fetch_add_explicit(word, n, memory_order_acq_rel);
 }
