@@ -130,16 +130,16 @@ static size_t wider(size_t align) {
 SLOW void *slow_malloc(size_t size) {
     mt_draw draw;
     mt_tls_mine.seen = 1;
-    if (mt_log_on() && mt_tracer_on() && mt_log_draws_malloc(mt_tls_mine.block)) {
-        void *p = NEXT(malloc)(size);
-        mt_log_allocated(mt_tls_mine.block, p, size, own_malloc, MT_WALK_FROM_CALLER);
-        mt_tls_mine.guard_sp = 0;
-        return p;
-    }
     if (!mt_tracer_on()) return NEXT(malloc)(size);
     if (mt_exact_draws(MT_COUNT_malloc)) {
         void *p = NEXT(malloc)(size);
         mt_exact_record(p, size, own_malloc, MT_WALK_FROM_CALLER);
+        return p;
+    }
+    if (mt_log_on() && mt_log_draws_malloc(mt_tls_mine.block)) {
+        void *p = NEXT(malloc)(size);
+        mt_log_allocated(mt_tls_mine.block, p, size, own_malloc, MT_WALK_FROM_CALLER);
+        mt_tls_mine.guard_sp = 0;
         return p;
     }
     if (!mt_tracer_draws(MT_COUNT_malloc, size, &draw)) return NEXT(malloc)(size);
@@ -273,7 +273,7 @@ SLOW void free_beneath(void *p) {
 }
 
 SLOW void slow_free(void *p) {
-    if (mt_tracer_is_exact() && !mt_log_on() && p && mt_tracer_on()) {
+    if (mt_tracer_is_exact() && p && mt_tracer_on()) {
         mt_thread_count(MT_COUNT_free);
         if (!mt_exact_forget(p)) mt_tracer_stray(p);
         NEXT(free)(p);

@@ -126,7 +126,7 @@ static void reset(mt_region_header *h) {
     struct timespec t;
     mt_thread *block = mt_tls_mine.block;
     clock_gettime(
-        atomic_load(&mt_tracer_state.coarse) ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC, &t);
+        atomic_load(&mt_tracer_state.exact) ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC, &t);
     uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
     uint64_t least = atomic_load(&mt_tracer_state.not_before_ns);
     if (now < least) now = least;

@@ -21,9 +21,10 @@ static void look_always(void) {
     atomic_store(&tracer->odd.word, 1ull << 63); /* a number that never comes down to 0 */
 }
 
-/* Before the interval: what is charged is told by the precise one. */
-static void choose_clock(uint64_t interval) {
-    atomic_store(&tracer->coarse, interval == 0 && mt_levels_several(&tracer->chunks));
+/* Before the interval: what is charged is told by the precise clock. */
+static void choose_way(uint64_t interval) {
+    bool exact = interval == 0 && mt_levels_several(&tracer->chunks) && !mt_log_on();
+    atomic_store(&tracer->exact, exact);
 }
 
 static atomic_bool *switch_page(void) {
@@ -68,7 +69,7 @@ int mt_tracer_start(const mt_options *options) {
     if (!on) return -1;
     mt_sampler_configure(&tracer->sampler, options->interval, (uint32_t)options->budget_ppm);
     if (options->interval == 0) look_always();
-    choose_clock(options->interval);
+    choose_way(options->interval);
     bool keys = mt_thread_start() == 0; /* libunwind would take the program's own without one */
     mt_unwind_start(true, keys);
     atomic_store(on, true);
@@ -145,7 +146,7 @@ void mt_tracer_configure(uint64_t interval, uint32_t budget_ppm, uint32_t depth,
     atomic_store(&tracer->erlang_depth, erlang_depth);
     atomic_store(&tracer->sampler.budget_ppm, budget_ppm);
     if (same) return;
-    choose_clock(interval);
+    choose_way(interval);
     if (interval == 0) look_always();
     mt_sampler_configure(&tracer->sampler, interval, budget_ppm);
     take_slices();

@@ -22,8 +22,8 @@
  * the guard. False: nothing is done, go the long way. */
 static inline bool mt_exact_draws(mt_count which) {
     mt_thread *block = mt_tls_mine.block;
-    if (!mt_tracer_is_exact() || mt_log_on() || !block || mt_tls_mine.quiet ||
-        mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
+    if (!mt_tracer_is_exact() || !block || mt_tls_mine.quiet || mt_tls_mine.guard_sp ||
+        mt_tls_mine.callback_sp)
         return false;
     mt_thread_bump(block, which);
     mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);

@@ -25,7 +25,7 @@ typedef struct {
     bool open, there; /* there: in the reading that is under way */
 } known;
 
-static mt_seen_journal *_Atomic journal;
+mt_seen_journal *_Atomic mt_seen_mine;
 static known object[MT_SEEN_ENTRIES];
 static uint32_t without_path;
 
@@ -232,13 +232,13 @@ static bool look(mt_seen_journal *j) {
 }
 
 int mt_seen_start(void) {
-    if (atomic_load(&journal)) return 0;
+    if (atomic_load(&mt_seen_mine)) return 0;
     mt_seen_journal *j =
         mt_region_take(MT_REGION_SEEN, sizeof *j, MT_SEEN_ENTRIES, sizeof *j->entry);
     if (!j) return -1;
     atomic_store(&started_ns, now());
     look(j);
-    atomic_store(&journal, j);
+    atomic_store(&mt_seen_mine, j);
     return 0;
 }
 
@@ -270,7 +270,7 @@ static bool may_look(void) {
 }
 
 void mt_seen_note(void *const *stack, uint32_t frames) {
-    mt_seen_journal *j = atomic_load_explicit(&journal, memory_order_acquire);
+    mt_seen_journal *j = atomic_load_explicit(&mt_seen_mine, memory_order_acquire);
     for (uint32_t i = 0; j && i < frames; i++) {
         uint64_t address = (uintptr_t)stack[i] - 1; /* a return address may be the end */
         if (address >> PLACE_BITS || address >> PAGE_BITS == 0) continue;
@@ -287,20 +287,15 @@ void mt_seen_note(void *const *stack, uint32_t frames) {
 }
 
 void mt_seen_unloaded(void) {
-    mt_seen_journal *j = atomic_load_explicit(&journal, memory_order_acquire);
+    mt_seen_journal *j = atomic_load_explicit(&mt_seen_mine, memory_order_acquire);
     if (j) look(j);
 }
 
 uint32_t mt_seen_count(void) {
-    mt_seen_journal *j = atomic_load_explicit(&journal, memory_order_acquire);
+    mt_seen_journal *j = atomic_load_explicit(&mt_seen_mine, memory_order_acquire);
     return j ? atomic_load_explicit(&j->count, memory_order_acquire) : 0;
 }
 
 const mt_seen *mt_seen_entry(uint32_t i) {
-    return &atomic_load_explicit(&journal, memory_order_acquire)->entry[i];
-}
-
-uint32_t mt_seen_changes(void) {
-    mt_seen_journal *j = atomic_load_explicit(&journal, memory_order_acquire);
-    return j ? atomic_load_explicit(&j->changes, memory_order_acquire) : 0;
+    return &atomic_load_explicit(&mt_seen_mine, memory_order_acquire)->entry[i];
 }

@@ -70,7 +70,12 @@ void mt_seen_unloaded(void);
 uint32_t mt_seen_count(void);
 const mt_seen *mt_seen_entry(uint32_t i);
 
+extern mt_seen_journal *_Atomic mt_seen_mine __attribute__((visibility("hidden")));
+
 /* Changes whenever an entry has ended: what was known of an address may not hold any more. */
-uint32_t mt_seen_changes(void);
+static inline uint32_t mt_seen_changes(void) {
+    mt_seen_journal *j = atomic_load_explicit(&mt_seen_mine, memory_order_acquire);
+    return j ? atomic_load_explicit(&j->changes, memory_order_acquire) : 0;
+}
 
 #endif

@@ -91,12 +91,6 @@ static inline bool is_crowded(bool recorded) {
                                               : mt_chunks_crowded(&tracer->chunks.level[0]);
 }
 
-uint32_t mt_tracer_thread(const mt_thread *block, mt_allocator allocator) {
-    return ((uint32_t)block->tid & MT_CHUNK_TID) |
-           (uint32_t)block->context.thread << MT_CHUNK_KIND_SHIFT |
-           (uint32_t)allocator << MT_CHUNK_ALLOCATOR_SHIFT;
-}
-
 /* The last word of a key tells how many of the others are native. */
 static uint32_t native_of(void *const *stack, uint32_t frames) {
     uint32_t n = frames ? mt_context_native((uintptr_t)stack[frames - 1]) : 0;
@@ -217,16 +211,6 @@ static void charge(mt_credit *credit, uint64_t begin_ns) {
     if (mt_sampler_charge(&tracer->sampler, credit, begin_ns, now) &&
         mt_levels_taken(&tracer->chunks) < mt_levels_slots(&tracer->chunks) / 4)
         mt_sampler_halve(&tracer->sampler, now);
-}
-
-uint64_t mt_tracer_context(mt_thread *block, uint32_t frames, mt_allocator allocator) {
-    mt_context *c = &block->context;
-    mt_context_reader *read = atomic_load_explicit(&mt_context_read, memory_order_relaxed);
-    c->pid = 0;
-    c->caller = c->erlang_frames = 0;
-    c->thread = MT_THREAD_OTHER;
-    if (read) read(c, atomic_load_explicit(&tracer->erlang_depth, memory_order_relaxed));
-    return mt_context_word(c->caller, allocator, frames, c->erlang_frames, mt_seen_changes());
 }
 
 uint32_t mt_tracer_complete(mt_thread *block, void **stack, uint32_t frames,

@@ -39,6 +39,7 @@
 #include "log.h"
 #include "options.h"
 #include "sampler.h"
+#include "seen.h"
 #include "sites.h"
 #include "thread.h"
 
@@ -56,7 +57,7 @@ typedef struct mt_tracer {
     atomic_flag thinning;
     atomic_bool looks_always; /* no chunk is counted as odd any more */
     atomic_bool never_aligns; /* chunks that are drawn get no boundary */
-    atomic_bool coarse;       /* everything is recorded, for good, and told by a coarse clock */
+    atomic_bool exact;        /* every chunk is recorded, for good: see exact.h */
     _Atomic uint64_t not_before_ns; /* which tells no time before this */
     mt_options options;
     mt_sampler sampler;
@@ -98,7 +99,7 @@ typedef struct mt_held {
 
 /* Everything is recorded, for good: see exact.h. */
 static inline bool mt_tracer_is_exact(void) {
-    return atomic_load_explicit(&mt_tracer_state.coarse, memory_order_relaxed);
+    return atomic_load_explicit(&mt_tracer_state.exact, memory_order_relaxed);
 }
 
 /* Acquire: whoever sees it finds the tables mapped, a thread too that was there before us. */
@@ -178,16 +179,37 @@ void mt_tracer_restore(const mt_held *held);
 /* Accounts for a record that has ended: for thin and exact. */
 void mt_tracer_ended(const mt_chunk *chunk);
 
-/* For exact. Ends the record of an address that was handed out again, and counts it; reads the
- * thread's context and tells it as the word that ends a key (context.h); appends to a stack
- * what else its site is known by, and returns how many words it has then; a chunk's word of
- * its thread (chunks.h). */
+/* For exact.
+ *
+ * Ends the record of an address that was handed out again, and counts it. */
 void mt_tracer_end_missed(uint64_t address);
+
+/* Notes the free of an address that nobody knows of; false. */
 bool mt_tracer_stray(const void *p);
-uint64_t mt_tracer_context(mt_thread *block, uint32_t frames, mt_allocator allocator);
+
+/* Reads the thread's context into its block, and tells it as the word that ends a key. */
+static inline uint64_t mt_tracer_context(mt_thread *block, uint32_t frames,
+                                         mt_allocator allocator) {
+    mt_context *c = &block->context;
+    mt_context_reader *read = atomic_load_explicit(&mt_context_read, memory_order_relaxed);
+    c->pid = 0;
+    c->caller = c->erlang_frames = 0;
+    c->thread = MT_THREAD_OTHER;
+    if (read)
+        read(c, atomic_load_explicit(&mt_tracer_state.erlang_depth, memory_order_relaxed));
+    return mt_context_word(c->caller, allocator, frames, c->erlang_frames, mt_seen_changes());
+}
+
+/* Appends to a stack what else its site is known by: how many words it has then. */
 uint32_t mt_tracer_complete(mt_thread *block, void **stack, uint32_t frames,
                             mt_allocator allocator);
-uint32_t mt_tracer_thread(const mt_thread *block, mt_allocator allocator);
+
+/* A chunk's word of its thread. */
+static inline uint32_t mt_tracer_thread(const mt_thread *block, mt_allocator allocator) {
+    return ((uint32_t)block->tid & MT_CHUNK_TID) |
+           (uint32_t)block->context.thread << MT_CHUNK_KIND_SHIFT |
+           (uint32_t)allocator << MT_CHUNK_ALLOCATOR_SHIFT;
+}
 
 /* Ends all records there are: for control. */
 void mt_tracer_end_all(void);
