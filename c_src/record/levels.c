@@ -89,8 +89,20 @@ int32_t mt_levels_claim(mt_levels *levels, uint64_t address) {
     return -1;
 }
 
+/* Where a chunk mostly is, in the first two levels: in its preferred cell. -1: look further. */
+static inline int32_t find_preferred(mt_chunks *level, uint32_t set, uint64_t address,
+                                     mt_chunk *chunk) {
+    uint64_t tag;
+    int32_t cell = mt_level_find(mt_word_is_alone(), level, set, address, &tag);
+    if (cell >= 0) mt_cell_read(level, cell, tag, chunk);
+    return cell;
+}
+
 int32_t mt_levels_take(mt_levels *levels, uint64_t address, mt_chunk *chunk) {
-    if (levels->count == 1) return mt_chunks_take(&levels->level[0], address, chunk);
+    mt_chunks *first = &levels->level[0];
+    if (levels->count == 1) return mt_chunks_take(first, address, chunk);
+    int32_t own = find_preferred(first, mt_level_set(first, address), address, chunk);
+    if (own >= 0) return own;
     place at = place_of(address);
     bool found = false;
     for (uint32_t l = 0, n = used(levels); l < n && !found; l++) {
@@ -150,15 +162,6 @@ mt_put mt_levels_put(mt_levels *levels, const mt_chunk *chunk) {
     if (cell < 0 || mt_level_is_beyond(levels, set)) return put_on(levels, at, 1, cell, chunk);
     mt_cell_publish(first, cell, chunk);
     return MT_PUT_DONE;
-}
-
-/* Where a chunk mostly is, in the first two levels: in its preferred cell. -1: look further. */
-static inline int32_t find_preferred(mt_chunks *level, uint32_t set, uint64_t address,
-                                     mt_chunk *chunk) {
-    uint64_t tag;
-    int32_t cell = mt_level_find(mt_word_is_alone(), level, set, address, &tag);
-    if (cell >= 0) mt_cell_read(level, cell, tag, chunk);
-    return cell;
 }
 
 static __attribute__((noinline)) bool cut_on(mt_levels *levels, place at, mt_chunk *chunk) {
