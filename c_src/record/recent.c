@@ -23,6 +23,13 @@ static bool note(mt_recent_walk *w, uint32_t at, uintptr_t word) {
     return true;
 }
 
+static bool note_place(mt_recent_walk *w, uintptr_t place, uint32_t id) {
+    if (w->places == MT_RECENT_PLACES) return false;
+    w->place[w->places] = place;
+    w->id[w->places++] = id;
+    return true;
+}
+
 /* fp counts from here on: so does what it came from. */
 static bool needs(mt_recent_walk *w, source *fp) {
     if (fp->is_noted) return true;
@@ -42,6 +49,7 @@ static bool follow(mt_recent_walk *w, const mt_walk_step *step, uint32_t steps) 
         uintptr_t above = step->sp - w->sp;
         if (step->sp < w->sp || above > UINT32_MAX / 2 || step->ra == MT_WALK_NOWHERE)
             return false;
+        if (step->id && !note_place(w, step->pc - 1, step->id)) return false;
         if (step->needs_fp && !needs(w, &fp)) return false;
         if (!note(w, (uint32_t)above + step->ra, word_at(step->sp + step->ra))) return false;
         if (step->saved_fp != MT_WALK_NOWHERE)
@@ -58,7 +66,8 @@ mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintp
     uint32_t last = known->last & 1, steps = known->steps[last];
     const mt_walk_step *walk = known->walk[last];
     if (mt_unwind_kind() != MT_UNWINDER_WALK || walk[0].sp != sp) return NULL;
-    if (!known->ended[last] && steps + 2 != max) return NULL;
+    bool whole = known->ended[last] || steps + 2 == max;
+    if (!whole && !mt_walk_same_object(walk[steps].pc - 1, 0)) return NULL;
     if (!block->recent && !(block->recent = mt_private_take(sizeof(mt_recent)))) return NULL;
     mt_recent_walk *w = mt_recent_place(block->recent, pc, sp);
     w->pc = 0;
@@ -68,10 +77,11 @@ mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintp
     w->hook = (uintptr_t)hook;
     w->max = max;
     w->frames = steps + 2;
-    w->words = w->extent = 0;
+    w->words = w->places = w->extent = 0;
     w->needs_fp = false;
     memset(&w->note, 0, sizeof w->note);
     if (!follow(w, walk, steps)) return NULL;
+    if (!whole && !note_place(w, walk[steps].pc - 1, 0)) return NULL;
     atomic_signal_fence(memory_order_seq_cst);
     w->pc = pc;
     return w;

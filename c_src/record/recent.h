@@ -5,9 +5,9 @@
  *
  * A walk is a function of the registers it begins with and of the words of the stack that it
  * reads: the return addresses, and the saved frame pointers that a frame further out is found
- * by. Where all of these are the same again, so are the frames. That holds for walks all of
- * whose rules hold for good (walk.h) and which went as far as was asked or as there is; others
- * are not kept.
+ * by. Where all of these are the same again, so are the frames: if the rules are (walk.h),
+ * which is asked for each object that may have been unloaded, and if the walk went as far as
+ * was asked or as there is, or to code that no object has (a JIT's). Others are not kept.
  *
  * Whoever finds a walk here also finds what he noted about it the last time: the row of sites
  * or the log's number of its stack.
@@ -27,7 +27,8 @@
 
 enum {
     MT_RECENT_WALKS = 64, /* a power of two */
-    MT_RECENT_WORDS = 40
+    MT_RECENT_WORDS = 40,
+    MT_RECENT_PLACES = 6
 };
 
 /* A walk, and its user's notes, which are zero when it is new. */
@@ -36,7 +37,7 @@ typedef struct mt_recent_walk {
     uintptr_t fp;     /* counts if needs_fp */
     uintptr_t hook;
     uint32_t max, frames; /* with the hook's own */
-    uint32_t words, extent;
+    uint32_t words, places, extent;
     bool needs_fp;
     struct {
         uint64_t context, age;
@@ -44,6 +45,8 @@ typedef struct mt_recent_walk {
     } note;
     uint32_t at[MT_RECENT_WORDS]; /* bytes above sp */
     uintptr_t word[MT_RECENT_WORDS];
+    uintptr_t place[MT_RECENT_PLACES]; /* in objects that may go */
+    uint32_t id[MT_RECENT_PLACES];     /* of these; 0: in none */
 } mt_recent_walk;
 
 typedef struct mt_recent {
@@ -59,6 +62,8 @@ mt_recent_is(const mt_recent_walk *w, const mt_walk_stack *known, uintptr_t pc, 
     const char *stack = (const char *)sp;
     for (uint32_t i = 0; i < w->words; i++)
         if (*(const uintptr_t *)(stack + w->at[i]) != w->word[i]) return false;
+    for (uint32_t i = 0; i < w->places; i++)
+        if (!mt_walk_same_object(w->place[i], w->id[i])) return false;
     return true;
 }
 

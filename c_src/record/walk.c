@@ -14,7 +14,7 @@
 #include "stack_pages.h"
 #include "startup.h"
 
-enum { ENTRIES = 8192, MAX_PERMANENT = 128 };
+enum { ENTRIES = 8192, MAX_PERMANENT = 128, NOBODY = UINT32_MAX };
 
 #define PLACE     0x0000ffffffffffffull
 #define FRAME_MAX ((uintptr_t)16 << 20) /* no function's frame is larger */
@@ -72,9 +72,9 @@ static __attribute__((no_sanitize_address)) uint64_t identity(const mt_eh_object
     return h >> 48 | 1;
 }
 
-static bool same_object(uintptr_t place, uint64_t id) {
+bool mt_walk_same_object(uintptr_t place, uint32_t id) {
     mt_eh_object o;
-    return mt_eh_find_object(place, &o) && identity(&o, place) == id;
+    return mt_eh_find_object(place, &o) ? identity(&o, place) == id : id == 0;
 }
 
 /* arm64's signal frames are not described; unwinders know them by the two instructions that a
@@ -115,18 +115,19 @@ static __attribute__((noinline)) uint64_t find(kept *k, uintptr_t place) {
     return rule;
 }
 
-/* Relaxed: an entry carries its own proof, and holds nothing but itself. `for_good`: whether
- * the rule is surely the same the next time. */
-static inline uint64_t rule_at(kept *entries, uintptr_t place, bool *for_good) {
-    *for_good = false;
+/* Relaxed: an entry carries its own proof, and holds nothing but itself. `id`: 0 where the rule
+ * is surely the same the next time, else what it must be the same by; NOBODY where nobody can
+ * tell. */
+static inline uint64_t rule_at(kept *entries, uintptr_t place, uint32_t *id) {
+    *id = NOBODY;
     if (place & ~PLACE) return 0;
     kept *k = &entries[(place * 0x9e3779b97f4a7c15ull) >> 51];
     uint64_t rule = atomic_load_explicit(&k->rule, memory_order_relaxed);
     uint64_t check = atomic_load_explicit(&k->check, memory_order_relaxed) ^ rule;
     if ((check & PLACE) == place) {
-        uint64_t id = check >> 48;
-        *for_good = id == 0;
-        if (id == 0 || same_object(place, id)) return rule;
+        *id = (uint32_t)(check >> 48);
+        if (*id == 0 || mt_walk_same_object(place, *id)) return rule;
+        *id = NOBODY;
     }
     return find(k, place);
 }
@@ -240,6 +241,7 @@ static inline bool again(const mt_walk_step *s, mt_walk_from *at, const mt_walk_
         fp = word(s->sp, s->saved_fp);
     }
     if (plain(word(s->sp, s->ra)) != next->pc) return false;
+    if (s->id && !mt_walk_same_object(s->pc - 1, s->id)) return false;
     *at = (mt_walk_from){next->pc, next->sp, fp};
     return true;
 }
@@ -255,7 +257,7 @@ static __attribute__((noinline)) uint32_t walk_on(mt_walk_from at, mt_walk_stack
     bool ended = false;
     for (uint32_t i = 0; i + 1 < n; i++) new[i] = *old++;
     while (n < max) {
-        bool for_good;
+        uint32_t id;
         while (old < end && old->sp < at.sp) old++;
         if (old < end && old->sp == at.sp && old->pc == at.pc && !exact)
             for (uintptr_t fp = at.fp; n < max && old < end && again(old, &at, known);
@@ -265,16 +267,16 @@ static __attribute__((noinline)) uint32_t walk_on(mt_walk_from at, mt_walk_stack
                 stack[n++] = (void *)at.pc;
             }
         if (n == max) break;
-        uint64_t packed = rule_at(entries, at.pc - 1 + exact, &for_good);
+        uint64_t packed = rule_at(entries, at.pc - 1 + exact, &id);
         if (!packed) break;
         mt_rule rule = mt_rule_unpack(packed);
         mt_walk_step *s = &new[n - 1];
-        *s = (mt_walk_step){.pc = at.pc, .sp = at.sp, .fp = at.fp};
+        *s = (mt_walk_step){.pc = at.pc, .sp = at.sp, .fp = at.fp, .id = id};
         if (!step(rule, s, &at, known)) {
-            ended = rule.ra == MT_RA_END && for_good && !exact;
+            ended = rule.ra == MT_RA_END && id == 0 && !exact;
             break;
         }
-        if (exact || !for_good) s->ra = MT_WALK_NOWHERE;
+        if (exact || id == NOBODY) s->ra = MT_WALK_NOWHERE;
         exact = rule.signal;
         stack[n++] = (void *)(at.pc + exact); /* names are looked up one before */
     }
