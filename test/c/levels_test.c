@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "record/level.h"
 #include "record/levels.h"
 
 enum { SLOTS = 65536, MOST = SLOTS / 4 * 3 };
@@ -38,9 +39,31 @@ static bool whole(const mt_chunk *c) {
            c->weight == MT_WEIGHT_ONE;
 }
 
+/* Of two calls one tries the short way of exact mode first. */
+static _Atomic unsigned calls;
+
+static mt_put put_chunk(const mt_chunk *chunk) {
+    uint32_t set = mt_level_set(&levels.level[0], chunk->address);
+    if (calls++ & 1 && mt_level_put(mt_word_is_alone(), &levels, set, chunk))
+        return MT_PUT_DONE;
+    return mt_levels_put(&levels, chunk);
+}
+
 static mt_put put(uint64_t address, uint64_t salt) {
     mt_chunk chunk = chunk_of(address, salt);
-    return mt_levels_put(&levels, &chunk);
+    return put_chunk(&chunk);
+}
+
+static bool cut(uint64_t address, mt_chunk *chunk) {
+    mt_chunks *first = &levels.level[0];
+    uint64_t tag;
+    bool alone = mt_word_is_alone();
+    if (calls++ & 1) return mt_levels_cut(&levels, address, chunk);
+    int32_t i = mt_level_find(alone, first, mt_level_set(first, address), address, &tag);
+    if (i < 0) return mt_levels_cut(&levels, address, chunk);
+    mt_cell_read(first, i, tag, chunk);
+    mt_cell_clear(alone, first, i, mt_level_fingerprint(address));
+    return true;
 }
 
 static void a_table_to_sample_has_one_level(void **state) {
@@ -66,7 +89,7 @@ static void a_level_that_was_never_used_is_not_looked_at(void **state) {
     for (uint64_t a = 0x2000; levels.used == 1; a += 16)
         assert_int_equal(put(a, a), MT_PUT_DONE);
     assert_int_equal(levels.used, 2);
-    assert_true(mt_levels_cut(&levels, 0x1000, &chunk));
+    assert_true(cut(0x1000, &chunk));
     assert_int_equal(levels.used, 2); /* for good */
 }
 
@@ -79,9 +102,9 @@ static void an_address_that_has_a_record_is_stale_in_whatever_level(void **state
     assert_true(mt_levels_of(mt_levels_take(&levels, last, &chunk)) == levels.used - 1);
     assert_int_equal(put(last, 1), MT_PUT_DONE); /* its byte is still taken: another cell */
     assert_int_equal(put(last, 2), MT_PUT_STALE);
-    assert_true(mt_levels_cut(&levels, 0x10000, &chunk)); /* makes room in the first */
+    assert_true(cut(0x10000, &chunk)); /* makes room in the first */
     assert_int_equal(put(last, 3), MT_PUT_STALE);
-    assert_true(mt_levels_cut(&levels, last, &chunk));
+    assert_true(cut(last, &chunk));
     assert_int_equal(chunk.size, 1);
     assert_int_equal(put(last, 4), MT_PUT_DONE);
 }
@@ -134,11 +157,11 @@ static void a_record_is_found_whatever_the_bits_of_its_address(void **state) {
         assert_int_equal(put(a, 1), MT_PUT_DONE);
         assert_int_equal(put(a, 2), MT_PUT_STALE);
         assert_int_equal(put(next, 3), MT_PUT_DONE);
-        assert_true(mt_levels_cut(&levels, a, &chunk));
+        assert_true(cut(a, &chunk));
         assert_int_equal(chunk.size, 1);
-        assert_true(mt_levels_cut(&levels, next, &chunk));
+        assert_true(cut(next, &chunk));
         assert_int_equal(chunk.size, 3);
-        assert_false(mt_levels_cut(&levels, a, &chunk));
+        assert_false(cut(a, &chunk));
     }
     assert_int_equal(mt_levels_taken(&levels), 0);
 }
@@ -159,31 +182,51 @@ static void what_went_beyond_the_first_level_is_counted(void **state) {
         uint64_t a = 0x7f0000000000 + i * 65536;
         int32_t cell = i % 2 ? mt_levels_take(&levels, a, &chunk) : -1;
         if (cell >= 0) mt_levels_abandon(&levels, cell, a);
-        else assert_true(mt_levels_cut(&levels, a, &chunk));
+        else assert_true(cut(a, &chunk));
         assert_int_equal(chunk.size, i);
     }
     for (size_t i = 0; i < sizeof levels.beyond / sizeof *levels.beyond; i++)
         assert_int_equal(levels.beyond[i], 0);
 }
 
+/* Its own cell was another's when it was put, and is free now. */
+static void a_record_that_is_not_in_its_own_cell_is_stale_too(void **state) {
+    (void)state;
+    mt_chunk chunk;
+    for (int fill = 1; fill <= MT_CELLS; fill += MT_CELLS - 1) {
+        uint64_t a = 0x7f0000000000, others[MT_CELLS], n = 0;
+        uint32_t set = mt_level_set(&levels.level[0], a);
+        others[n++] = a + 8;
+        for (uint64_t b = a + 16; n < (uint64_t)fill; b += 8)
+            if (mt_level_set(&levels.level[0], b) == set) others[n++] = b;
+        for (uint64_t i = 0; i < n; i++) assert_int_equal(put(others[i], i), MT_PUT_DONE);
+        assert_int_equal(put(a, 1), MT_PUT_DONE);
+        for (uint64_t i = 0; i < n; i++) assert_true(cut(others[i], &chunk));
+        for (int i = 0; i < 2; i++) assert_int_equal(put(a, 2), MT_PUT_STALE);
+        assert_true(cut(a, &chunk));
+        assert_int_equal(chunk.size, 1);
+        assert_int_equal(mt_levels_taken(&levels), 0);
+    }
+}
+
 static void a_rest_that_is_not_usual_is_kept(void **state) {
     (void)state;
     mt_chunk chunk = chunk_of(0x5000, 9), got;
     chunk.thread = (1u << 29) - 1;
-    assert_int_equal(mt_levels_put(&levels, &chunk), MT_PUT_DONE);
-    assert_true(mt_levels_cut(&levels, 0x5000, &got));
+    assert_int_equal(put_chunk(&chunk), MT_PUT_DONE);
+    assert_true(cut(0x5000, &got));
     assert_memory_equal(&got, &chunk, sizeof got);
     for (int i = 0; i < 3; i++) {
         chunk = chunk_of(0x5000, 9);
         if (i == 0) chunk.p = 0.25;
         if (i == 1) chunk.weight *= 3;
         if (i == 2) chunk.pid = 0x1234567890;
-        assert_int_equal(mt_levels_put(&levels, &chunk), MT_PUT_DONE);
-        assert_true(mt_levels_cut(&levels, 0x5000, &got));
+        assert_int_equal(put_chunk(&chunk), MT_PUT_DONE);
+        assert_true(cut(0x5000, &got));
         assert_memory_equal(&got, &chunk, sizeof got);
     }
     chunk = chunk_of(0x5000, 9); /* the one before left its rest behind */
-    assert_int_equal(mt_levels_put(&levels, &chunk), MT_PUT_DONE);
+    assert_int_equal(put_chunk(&chunk), MT_PUT_DONE);
     assert_true(mt_levels_peek(&levels, mt_levels_next(&levels, 0), &got) != 0);
     assert_memory_equal(&got, &chunk, sizeof got);
 }
@@ -223,7 +266,7 @@ static void the_levels_agree_with_a_naive_model(void **state) {
                 int32_t cell = mt_levels_take(&levels, address, &chunk);
                 assert_int_equal(cell >= 0, there);
                 if (cell >= 0) mt_levels_publish(&levels, cell, &chunk);
-            } else assert_int_equal(mt_levels_cut(&levels, address, &chunk), there);
+            } else assert_int_equal(cut(address, &chunk), there);
             if (!there) continue;
             assert_int_equal(chunk.size, model[k]);
             assert_true(whole(&chunk));
@@ -267,7 +310,7 @@ static void pool_put(uint64_t a) {
 
 static void give_back(uint64_t address) {
     mt_chunk chunk;
-    if (mt_levels_cut(&levels, address, &chunk)) {
+    if (cut(address, &chunk)) {
         if (!whole(&chunk) || chunk.address != address) shared.wrong++;
         shared.cuts++;
     }
@@ -337,6 +380,7 @@ int main(void) {
         TEST(an_address_that_has_a_record_is_stale_in_whatever_level),
         TEST(a_record_is_found_whatever_the_bits_of_its_address),
         TEST(what_went_beyond_the_first_level_is_counted),
+        TEST(a_record_that_is_not_in_its_own_cell_is_stale_too),
         TEST(a_rest_that_is_not_usual_is_kept),
         TEST(nothing_is_ignored_up_to_three_quarters),
         TEST(the_levels_agree_with_a_naive_model),

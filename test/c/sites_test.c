@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "record/site_row.h"
 #include "record/sites.h"
 
 enum { ROWS = 256, DEPTH = 8 };
@@ -106,7 +107,7 @@ static void totals_and_peaks_of_whole_chunks_are_exact(void **state) {
         if (model[k].n < LIVE && r >> 50 & 1) {
             row[k] = hold(k);
             assert_true(row[k] >= 0);
-            mt_sites_add(&sites, (uint32_t)row[k], size);
+            mt_row_add(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row[k]), size);
             model[k].size[model[k].n++] = size;
             model[k].bytes += size, model[k].all_bytes += size, model[k].all++;
             if (model[k].n > model[k].peak) model[k].peak = model[k].n;
@@ -114,7 +115,7 @@ static void totals_and_peaks_of_whole_chunks_are_exact(void **state) {
         } else if (model[k].n) {
             size = model[k].size[--model[k].n];
             model[k].bytes -= size;
-            mt_sites_end(&sites, (uint32_t)row[k], size);
+            mt_row_end(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row[k]), size);
         }
     }
     for (int k = 0; k < SITES; k++) {
@@ -134,8 +135,8 @@ static void what_is_evicted_is_counted_and_added_up(void **state) {
     enum { STACKS = ROWS * 4 };
     for (uint64_t n = 0; n < STACKS; n++) {
         int32_t row = hold(n);
-        mt_sites_add(&sites, (uint32_t)row, 100);
-        mt_sites_end(&sites, (uint32_t)row, 100);
+        mt_row_add(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row), 100);
+        mt_row_end(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row), 100);
     }
     uint64_t used = 0;
     for (uint32_t row = 0; row < ROWS; row++)
@@ -162,8 +163,8 @@ static void a_large_table_loses_no_totals(void **state) {
             if (round == 0) row[n] = at;
             assert_int_equal(at, row[n]);
             assert_true(row_is(at, n));
-            mt_sites_add(&sites, (uint32_t)at, n);
-            mt_sites_end(&sites, (uint32_t)at, n);
+            mt_row_add(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)at), n);
+            mt_row_end(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)at), n);
         }
     uint32_t beyond = 0;
     for (uint64_t n = 0; n < STACKS; n++) {
@@ -198,12 +199,51 @@ static void a_row_held_of_late_is_only_a_guess(void **state) {
     assert_int_equal(mt_sites_held(&sites), 0);
 }
 
+static bool hold_again(int32_t row, uint64_t age) {
+    return mt_row_hold_again(mt_word_is_alone(), &sites, (uint32_t)row, age) != NULL;
+}
+
+static void a_noted_row_is_held_again_while_it_has_its_stack(void **state) {
+    (void)state;
+    int32_t row = hold(1);
+    uint64_t age = mt_sites_age(&sites);
+    mt_sites_drop(&sites, (uint32_t)row);
+    assert_true(hold_again(row, age));
+    assert_int_equal(mt_sites_references(&sites, (uint32_t)row), 1);
+    mt_sites_drop(&sites, (uint32_t)row);
+    /* until it is needed for another */
+    uint64_t n = 2;
+    while (row_is(row, 1)) {
+        int32_t other = hold(n++);
+        assert_true(other >= 0);
+        mt_sites_drop(&sites, (uint32_t)other);
+    }
+    assert_false(hold_again(row, age));
+    assert_int_equal(mt_sites_held(&sites), 0);
+}
+
+static void a_reset_makes_notes_void(void **state) {
+    (void)state;
+    int32_t row = hold(1), other = hold(2);
+    uint64_t age = mt_sites_age(&sites);
+    mt_sites_drop(&sites, (uint32_t)row);
+    mt_sites_reset(&sites);
+    assert_false(hold_again(row, age));
+    assert_false(hold_again(other, age)); /* no proof; it is still there */
+    assert_true(row_is(other, 2));
+    assert_true(hold_again(other, mt_sites_age(&sites)));
+    int32_t again = hold(3);
+    for (uint64_t n = 4; again != row && n < 4000; n++) again = hold(n); /* its place is free */
+    assert_int_equal(again, row);
+    assert_false(hold_again(row, age));
+}
+
 /* Who reads the table from outside gets the memory and two numbers. */
 static void a_reader_finds_the_same_rows_in_the_memory_alone(void **state) {
     (void)state;
     mt_sites other;
     int32_t row = hold(7);
-    mt_sites_add(&sites, (uint32_t)row, 33);
+    mt_row_add(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row), 33);
     assert_int_equal(mt_sites_at(&other, sites.row, ROWS, DEPTH), 0);
     assert_int_equal(other.bytes, sites.bytes);
     uintptr_t copy[DEPTH];
@@ -217,20 +257,31 @@ static void a_reader_finds_the_same_rows_in_the_memory_alone(void **state) {
 /* Threads hold rows for a while and check that they stay what they asked for. */
 enum { THREADS = 8, ROUNDS = 30000, STACKS = 600, HELD = 20 };
 
-static _Atomic int wrong;
+static _Atomic int wrong, again;
 
 static void *worker(void *argument) {
     uint32_t near[MT_SITES_NEAR] = {0};
     uint64_t seed = (uint64_t)(uintptr_t)argument, number[HELD] = {0};
     int32_t row[HELD];
     memset(row, -1, sizeof row);
+    struct {
+        uint64_t number, age;
+        int32_t row;
+    } note[HELD] = {{.row = 0}};
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t r = unit_random(&seed);
-        int k = (int)(r % HELD);
+        int k = (int)(r % HELD), noted = (int)((r >> 20) % HELD);
         if (row[k] >= 0) {
             if (!row_is(row[k], number[k])) wrong++;
+            note[k].age = mt_sites_age(&sites);
+            note[k].number = number[k], note[k].row = row[k];
             mt_sites_drop(&sites, (uint32_t)row[k]);
             row[k] = -1;
+        } else if (r >> 60 < 8 && note[noted].number &&
+                   hold_again(note[noted].row, note[noted].age)) {
+            row[k] = note[noted].row, number[k] = note[noted].number;
+            if (!row_is(row[k], number[k])) wrong++;
+            again++;
         } else {
             number[k] = r >> 32 & 1 ? r >> 40 % STACKS : r % 7;
             void *stack[DEPTH];
@@ -252,6 +303,7 @@ static void threads_never_see_a_row_change_that_they_hold(void **state) {
         pthread_create(&thread[i], NULL, worker, (void *)(uintptr_t)(unit_random(&seed) | 1));
     for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
     assert_int_equal(wrong, 0);
+    assert_true(again > 0);
     assert_int_equal(mt_sites_held(&sites), 0);
 }
 
@@ -262,11 +314,12 @@ static void *holds_some(void *argument) {
     int32_t row = -1;
     for (int i = 0; i < 1000; i++) {
         row = hold(3);
-        mt_sites_add(&sites, (uint32_t)row, 10);
-        if (i % 2) mt_sites_end(&sites, (uint32_t)row, 10);
+        mt_row_add(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row), 10);
+        if (i % 2) mt_row_end(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row), 10);
     }
     pthread_barrier_wait(&all_hold);
-    for (int i = 0; i < 500; i++) mt_sites_end(&sites, (uint32_t)row, 10);
+    for (int i = 0; i < 500; i++)
+        mt_row_end(mt_word_is_alone(), mt_sites_row(&sites, (uint32_t)row), 10);
     return argument;
 }
 
@@ -301,6 +354,8 @@ int main(void) {
         TEST(a_large_table_loses_no_totals),
         TEST(few_sites_lie_in_few_pages),
         TEST(a_row_held_of_late_is_only_a_guess),
+        TEST(a_noted_row_is_held_again_while_it_has_its_stack),
+        TEST(a_reset_makes_notes_void),
         TEST(a_reader_finds_the_same_rows_in_the_memory_alone),
         TEST(peaks_that_threads_raise_together_are_exact),
         TEST(threads_never_see_a_row_change_that_they_hold),
