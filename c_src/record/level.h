@@ -48,8 +48,8 @@ static inline void mt_level_expect(const mt_chunks *level, uint32_t set, uint64_
     __builtin_prefetch(&level->cell[set * MT_CELLS + mt_level_preferred(address)], 1);
 }
 
-/* Puts a chunk into its cell of the first level, if all is as it mostly is: that is free, and no
- * other record can be of this address. False: nothing was done; mt_levels_put. */
+/* Puts a chunk into its cell of the first level, if all is as it mostly is: that is free, and
+ * no other record can be of this address. False: nothing was done; mt_levels_put. */
 static inline __attribute__((always_inline)) bool
 mt_level_put(bool alone, mt_levels *levels, uint32_t set, const mt_chunk *chunk) {
     mt_chunks *table = &levels->level[0];

@@ -55,9 +55,9 @@ typedef struct mt_tracer {
     atomic_bool *_Atomic on;
     _Atomic uint32_t depth, erlang_depth;
     atomic_flag thinning;
-    atomic_bool looks_always; /* no chunk is counted as odd any more */
-    atomic_bool never_aligns; /* chunks that are drawn get no boundary */
-    atomic_bool exact;        /* every chunk is recorded, for good: see exact.h */
+    atomic_bool looks_always;       /* no chunk is counted as odd any more */
+    atomic_bool never_aligns;       /* chunks that are drawn get no boundary */
+    atomic_bool exact;              /* every chunk is recorded, for good: see exact.h */
     _Atomic uint64_t not_before_ns; /* which tells no time before this */
     mt_options options;
     mt_sampler sampler;
