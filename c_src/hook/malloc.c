@@ -29,18 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "next.h"
-#include "own.h"
+#include "family.h"
 #include "record/exact.h"
-#include "record/tracer.h"
-
-#define EXPORT __attribute__((visibility("default")))
-/* Not cold, which the compiler takes for small rather than fast: in exact mode it is every
- * call. */
-#define SLOW        static __attribute__((noinline))
-#define LIKELY(x)   __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define NEXT        mt_next_get
 
 /* Asked by a call: the address alone may be that of a stub in the program, if that takes the
  * address of malloc and is not position-independent. */
@@ -82,20 +72,6 @@ void mt_malloc_trace(void) {
     atomic_store(&blockless.free, slow_free);
 }
 
-/* The fast path of an allocation: the thread's credit covers the cost. Then it is counted, and
- * the hook ends in the allocator. Else the hook ends in its slow twin, which is therefore
- * called by the program itself, as its stack shows. */
-static inline bool covers(mt_thread *block, mt_count which, size_t size) {
-    if (!mt_sampler_passes(&block->credit, size)) return false;
-    mt_thread_bump(block, which);
-    return true;
-}
-
-static inline bool passes(mt_count which, size_t size) {
-    mt_thread *block = mt_tls_mine.block;
-    return LIKELY(block != NULL) && covers(block, which, size);
-}
-
 MT_OWN(malloc);
 MT_OWN(calloc);
 MT_OWN(realloc);
@@ -103,28 +79,13 @@ MT_OWN(reallocarray);
 MT_OWN(free);
 MT_OWN(free_sized);
 MT_OWN(free_aligned_sized);
-MT_OWN(posix_memalign);
-MT_OWN(aligned_alloc);
-MT_OWN(memalign);
-MT_OWN(valloc);
-MT_OWN(pvalloc);
 MT_OWN(malloc_usable_size);
 MT_OWN(strdup);
 MT_OWN(strndup);
 
-#define RECORD(p, size, draw, hook)                                                            \
-    mt_tracer_record(p, size, draw, own_##hook, MT_WALK_FROM_CALLER)
-
 /* A drawn chunk on its boundary, or a plain one if the allocator will not. */
 static void *on_boundary(size_t size) {
     return mt_tracer_aligns() ? NEXT(memalign)(MT_BOUNDARY, size) : NULL;
-}
-
-/* The same for a chunk with an alignment of its own, which stays if it is invalid: then the
- * allocator says so. */
-static size_t wider(size_t align) {
-    bool valid = align >= sizeof(void *) && (align & (align - 1)) == 0;
-    return valid && align < MT_BOUNDARY && mt_tracer_aligns() ? MT_BOUNDARY : align;
 }
 
 SLOW void *slow_malloc(size_t size) {
@@ -152,8 +113,8 @@ SLOW void *slow_malloc(size_t size) {
 EXPORT void *malloc(size_t size) {
     mt_thread *block = mt_tls_mine.block;
     if (UNLIKELY(block == NULL)) return BLOCKLESS(malloc)(size);
-    return LIKELY(covers(block, MT_COUNT_malloc, size)) ? NEXT(malloc)(size)
-                                                        : slow_malloc(size);
+    return LIKELY(mt_family_covers(block, MT_COUNT_malloc, size)) ? NEXT(malloc)(size)
+                                                                  : slow_malloc(size);
 }
 
 /* Zeroed by us only where that is little: a large calloc commits nothing. */
@@ -178,8 +139,8 @@ EXPORT void *calloc(size_t n, size_t size) {
     size_t bytes;
     if (UNLIKELY(mt_tls_mine.block == NULL)) return BLOCKLESS(calloc)(n, size);
     if (UNLIKELY(__builtin_mul_overflow(n, size, &bytes))) return slow_calloc(n, size);
-    return LIKELY(passes(MT_COUNT_calloc, bytes)) ? NEXT(calloc)(n, size)
-                                                  : slow_calloc(n, size);
+    return LIKELY(mt_family_passes(MT_COUNT_calloc, bytes)) ? NEXT(calloc)(n, size)
+                                                            : slow_calloc(n, size);
 }
 
 /* Forgets the old chunk first: its address may be another thread's before realloc returns. */
@@ -213,7 +174,8 @@ SLOW void *slow_realloc(void *p, size_t size) {
 
 EXPORT void *realloc(void *p, size_t size) {
     if (UNLIKELY(mt_tls_mine.block == NULL)) return BLOCKLESS(realloc)(p, size);
-    if (LIKELY(is_unknown(p) && passes(MT_COUNT_realloc, size))) return NEXT(realloc)(p, size);
+    if (LIKELY(is_unknown(p) && mt_family_passes(MT_COUNT_realloc, size)))
+        return NEXT(realloc)(p, size);
     return slow_realloc(p, size);
 }
 
@@ -231,7 +193,8 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size) {
         if (mt_tracer_on()) mt_thread_count(MT_COUNT_reallocarray);
         return errno = ENOMEM, NULL;
     }
-    if (LIKELY(mt_tls_mine.block && is_unknown(p) && passes(MT_COUNT_reallocarray, bytes)))
+    if (LIKELY(mt_tls_mine.block && is_unknown(p) &&
+               mt_family_passes(MT_COUNT_reallocarray, bytes)))
         return NEXT(realloc)(p, bytes);
     return slow_reallocarray(p, bytes);
 }
@@ -314,54 +277,6 @@ EXPORT void free_aligned_sized(void *p, size_t align, size_t size) {
     if ((uintptr_t)p % MT_BOUNDARY == 0) NEXT(free)(p);
     else NEXT(free_aligned_sized)(p, align, size);
 }
-
-SLOW int slow_posix_memalign(void **out, size_t align, size_t size) {
-    mt_draw draw;
-    if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_posix_memalign, size, &draw))
-        return NEXT(posix_memalign)(out, align, size);
-    int failed = NEXT(posix_memalign)(out, wider(align), size);
-    RECORD(failed ? NULL : *out, size, &draw, posix_memalign);
-    return failed;
-}
-
-EXPORT int posix_memalign(void **out, size_t align, size_t size) {
-    return LIKELY(passes(MT_COUNT_posix_memalign, size))
-               ? NEXT(posix_memalign)(out, align, size)
-               : slow_posix_memalign(out, align, size);
-}
-
-#define ALIGNED(name)                                                                          \
-    SLOW void *slow_##name(size_t align, size_t size) {                                        \
-        mt_draw draw;                                                                          \
-        if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_##name, size, &draw))                 \
-            return NEXT(name)(align, size);                                                    \
-        size_t wide = wider(align);                                                            \
-        void *p = wide != align ? NEXT(memalign)(wide, size) : NEXT(name)(align, size);        \
-        RECORD(p, size, &draw, name);                                                          \
-        return p;                                                                              \
-    }                                                                                          \
-    EXPORT void *name(size_t align, size_t size) {                                             \
-        return LIKELY(passes(MT_COUNT_##name, size)) ? NEXT(name)(align, size)                 \
-                                                     : slow_##name(align, size);               \
-    }
-ALIGNED(aligned_alloc)
-ALIGNED(memalign)
-
-/* valloc, pvalloc: on a page, hence on a boundary. */
-#define PAGED(name)                                                                            \
-    SLOW void *slow_##name(size_t size) {                                                      \
-        mt_draw draw;                                                                          \
-        if (!mt_tracer_on() || !mt_tracer_draws(MT_COUNT_##name, size, &draw))                 \
-            return NEXT(name)(size);                                                           \
-        void *p = NEXT(name)(size);                                                            \
-        RECORD(p, size, &draw, name);                                                          \
-        return p;                                                                              \
-    }                                                                                          \
-    EXPORT void *name(size_t size) {                                                           \
-        return LIKELY(passes(MT_COUNT_##name, size)) ? NEXT(name)(size) : slow_##name(size);   \
-    }
-PAGED(valloc)
-PAGED(pvalloc)
 
 EXPORT size_t malloc_usable_size(void *p) {
     if (mt_tracer_on()) mt_thread_count(MT_COUNT_malloc_usable_size);
