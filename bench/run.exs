@@ -101,7 +101,15 @@ defmodule Bench do
   # One run: what the program prints last, or the processor seconds it took.
   defp run({_, env, before}, {kind, command, args}) do
     traced = ["env" | pairs(env)] ++ before ++ [command | args]
-    [first | rest] = if kind == :seconds, do: [Path.join(@build, "cpu") | traced], else: traced
+    cpu = Path.join(@build, "cpu")
+
+    [first | rest] =
+      case kind do
+        :prints -> traced
+        :seconds -> [cpu | traced]
+        :passed -> [cpu, "-w" | traced]
+      end
+
     {output, status} = System.cmd(first, rest, stderr_to_stdout: true, cd: @build)
     if status != 0, do: raise("#{command} failed:\n#{output}")
     remove_logs()
@@ -238,6 +246,64 @@ defmodule Bench do
     ]
   end
 
+  # As their users run them: everything that the command does, by the clock.
+  def commands(rounds) do
+    ctl = Path.join(@root, "priv/mtracectl")
+    file = &Path.join(scratch(), &1)
+
+    heaptrack =
+      case System.find_executable("heaptrack") do
+        nil -> []
+        path -> [{"heaptrack", [], [path, "-o", file.("heaptrack")]}]
+      end
+
+    ways =
+      [
+        plain(),
+        {"mtracectl run", [], [ctl, "run", "--outfile", file.("report.txt"), "--"]},
+        {"mtracectl run --log", [], [ctl, "run", "--log", file.("events.log"), "--"]}
+      ] ++ heaptrack
+
+    names = tl(Enum.map(ways, &elem(&1, 0)))
+
+    rows =
+      for {name, program} <- whole() do
+        figures = measure(program, ways, rounds)
+        {min, _} = figures["without"]
+        cells = Enum.map(names, &ratio(figures, &1))
+        IO.puts(:stderr, "#{name}: #{round2(min)} s, " <> Enum.join(cells, ", "))
+        "| #{name} | #{round2(min)} s | #{Enum.join(cells, " | ")} |"
+      end
+
+    Enum.each(Path.wildcard(file.("heaptrack*")), &File.rm/1)
+
+    [
+      "| | without | #{Enum.join(names, " | ")} |",
+      "|---|---|#{String.duplicate("---|", length(names))}" | rows
+    ]
+  end
+
+  # gcc starts its compiler as another program, which heaptrack does not follow.
+  defp whole do
+    {cc1, 0} = System.cmd("gcc", ["-print-prog-name=cc1"])
+    source = Path.join(@root, "c_src/name/objects.c")
+    plain = Path.join(scratch(), "objects.i")
+    {_, 0} = System.cmd("gcc", ["-E", "-D_GNU_SOURCE", "-I#{@root}/c_src", source, "-o", plain])
+    compile = ["-quiet", "-fpreprocessed", "-O2", "-g", plain, "-o", "/dev/null"]
+
+    [
+      {"C++ containers", Path.join(@build, "containers"), []},
+      {"gcc's cc1 -O2", String.trim(cc1), compile}
+    ]
+    |> Enum.map(fn {name, command, args} -> {name, {:passed, command, args}} end)
+    |> Kernel.++(
+      for {name, "s", {:seconds, command, args}} <- real(),
+          name in ["python3, JSON", "sqlite3"] do
+        {name, {:passed, command, args}}
+      end
+    )
+  end
+
   def starts do
     start = Path.join(@build, "start")
 
@@ -360,6 +426,7 @@ defmodule Bench do
 
     case options[:only] do
       nil -> write(rounds)
+      "commands" -> IO.puts(Enum.join(commands(rounds), "\n"))
       only -> IO.puts(Enum.join(table(rounds, only), "\n"))
     end
   end
@@ -378,6 +445,12 @@ defmodule Bench do
     file (`MTRACE_LOG`). heaptrack, which is preloaded without its interpreter, writes to /dev/null.
 
     #{Enum.join(table(rounds, nil), "\n")}
+
+    Whole commands as they are typed, by the clock, with what they write into files:
+    `mtracectl run PROGRAM` with its report, `mtracectl run --log FILE PROGRAM`, and `heaptrack
+    PROGRAM`, whose interpreter and compressor work beside it:
+
+    #{Enum.join(commands(rounds), "\n")}
 
     A program that allocates and frees 64 bytes below 40 frames, and nothing else, by budget; the
     fast path alone is an interval so large that nothing is drawn:

@@ -150,7 +150,8 @@ void mt_exact_resize_from(const mt_held *held, void *p, size_t size, void *hook,
 static __attribute__((noinline)) bool forget_slowly(uint64_t address) {
     mt_chunk chunk;
     if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
-    mt_tracer_ended(&chunk);
+    if (chunk.weight != MT_WEIGHT_ONE) mt_tracer_ended(&chunk);
+    else mt_row_end(mt_word_is_alone(), mt_sites_row(&tracer->sites, chunk.site), chunk.size);
     return true;
 }
 
@@ -163,7 +164,11 @@ static __attribute__((noinline)) void ended_unusual(int32_t cell, uint64_t tag) 
 static inline __attribute__((always_inline)) bool forget(bool alone, void *p) {
     mt_chunks *first = &tracer->chunks.level[0];
     uint64_t address = (uintptr_t)p, tag;
-    int32_t i = mt_level_find(alone, first, mt_level_set(first, address), address, &tag);
+    uint32_t set = mt_level_set(first, address);
+    /* where there are more in the next level, a look at the set's word spares one at the cell
+     */
+    if (mt_level_is_beyond(&tracer->chunks, set)) return forget_slowly(address);
+    int32_t i = mt_level_find(alone, first, set, address, &tag);
     if (i < 0) return forget_slowly(address);
     const mt_cell *cell = &first->cell[i];
     uint32_t row = atomic_load_explicit(&cell->site, memory_order_relaxed);
