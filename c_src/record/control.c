@@ -85,7 +85,9 @@ void mt_tracer_pause(void) {
     atomic_store(atomic_load(&tracer->on), false);
 }
 
+/* There may be a log now, or none any more. */
 void mt_tracer_resume(void) {
+    choose_way(tracer->options.interval);
     mt_tracer_reset();
     atomic_store(atomic_load(&tracer->on), true);
 }
