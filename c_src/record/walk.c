@@ -158,8 +158,8 @@ static uint32_t above(uintptr_t sp, uintptr_t cfa, uintptr_t address) {
     return within ? (uint32_t)(address - sp) : MT_WALK_NOWHERE;
 }
 
-/* From a function's registers to its caller's; false where the walk ends. Notes in `s` which
- * words it read. */
+/* From a function's registers to its caller's; false, and as they were, where the walk ends.
+ * Notes in `s` which words it read. */
 static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_stack *known) {
     uintptr_t cfa = 0, fp = at->fp, fp_at = 0, pc;
     bool simple = true;
@@ -214,8 +214,10 @@ static inline bool step(mt_rule r, mt_walk_step *s, mt_walk_from *at, mt_walk_st
     s->needs_fp = r.cfa == MT_CFA_FP || r.fp == MT_FP_FP || r.ra == MT_RA_FP;
     simple = simple && !r.signal && !(fp_at && s->saved_fp == MT_WALK_NOWHERE);
     s->ra = simple ? above(at->sp, cfa, ra_at) : MT_WALK_NOWHERE;
-    *at = (mt_walk_from){plain(pc), cfa, fp};
-    return at->pc > 1;
+    pc = plain(pc);
+    if (pc <= 1) return false; /* the end for now: another time there may be an address */
+    *at = (mt_walk_from){pc, cfa, fp};
+    return true;
 }
 
 static inline __attribute__((no_sanitize_address, no_sanitize_thread)) uintptr_t

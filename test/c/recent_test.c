@@ -197,6 +197,45 @@ static void return_addresses_that_were_left_over_mislead_nobody(void **state) {
 }
 
 #if defined __x86_64__
+/* Goes into f(max) on a stack that ends at `top`, with `back` as its return address, or its own
+ * where that is NULL. */
+void enters(void (*f)(uint32_t), uint32_t max, void *top, void *back);
+__asm__(".text\n.type enters, @function\nenters:\n"
+        ".cfi_startproc\n"
+        "push %rbp\n.cfi_def_cfa_offset 16\n.cfi_offset %rbp, -16\n"
+        "mov %rsp, %rbp\n.cfi_def_cfa_register %rbp\n"
+        "mov %rdi, %rax\nmov %esi, %edi\nmov %rdx, %rsp\n"
+        "test %rcx, %rcx\njz 1f\ndec %rcx\npush %rcx\njmp *%rax\n"
+        "1: call *%rax\n"
+        "leave\n.cfi_def_cfa %rsp, 8\nret\n"
+        ".cfi_endproc\n.size enters, .-enters\n");
+
+static jmp_buf out;
+static bool jumps;
+
+static __attribute__((noinline)) void outermost(uint32_t max) {
+    plain_frame(0, max);
+    if (jumps) longjmp(out, 1);
+    __asm__ volatile("" ::: "memory");
+}
+
+/* `wrong` is one more than the address. */
+static void first_from_nowhere_then_from_here(uintptr_t wrong) {
+    static char room[65536] __attribute__((aligned(16)));
+    for (volatile int i = 0; i < 4; i++) {
+        jumps = i % 2 == 0;
+        if (setjmp(out) == 0)
+            enters(outermost, 16, room + sizeof room - 64, jumps ? (void *)wrong : NULL);
+    }
+}
+
+/* As some fibers begin. */
+static void a_stack_that_ended_at_a_0_may_go_on_there(void **state) {
+    (void)state;
+    first_from_nowhere_then_from_here(1);
+    assert_int_equal(asked, 4);
+}
+
 /* A function that no object has: calls its first argument with its second. */
 static void through_code_that_no_object_has(void **state) {
     (void)state;
@@ -255,6 +294,7 @@ int main(void) {
         TEST(nothing_is_read_beyond_the_stack_that_is_known),
         TEST(return_addresses_that_were_left_over_mislead_nobody),
 #if defined __x86_64__
+        TEST(a_stack_that_ended_at_a_0_may_go_on_there),
         TEST(through_code_that_no_object_has),
 #endif
         TEST(through_a_library_that_goes),
