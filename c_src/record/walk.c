@@ -58,8 +58,9 @@ void mt_walk_forget_unloaded(void) {
 }
 
 /* 16 bits, never 0, of where the object lies, of the eight bytes of code up to the place, and
- * of how often something was unloaded. A wrong place may be no code, which a sanitizer knows.
- */
+ * of how often something was unloaded. Of a place that had a rule: any other may be a hole in
+ * the object, which cannot be read. What is there by now may be no code, which a sanitizer
+ * knows. */
 static __attribute__((no_sanitize_address)) uint64_t identity(const mt_eh_object *o,
                                                               uintptr_t place) {
     uint64_t code = 0, h;
@@ -74,7 +75,8 @@ static __attribute__((no_sanitize_address)) uint64_t identity(const mt_eh_object
 
 bool mt_walk_same_object(uintptr_t place, uint32_t id) {
     mt_eh_object o;
-    return mt_eh_find_object(place, &o) ? identity(&o, place) == id : id == 0;
+    if (!mt_eh_find_object(place, &o)) return id == 0;
+    return id != 0 && identity(&o, place) == id;
 }
 
 /* arm64's signal frames are not described; unwinders know them by the two instructions that a

@@ -236,6 +236,16 @@ static void a_stack_that_ended_at_a_0_may_go_on_there(void **state) {
     assert_int_equal(asked, 4);
 }
 
+/* Some linkers leave pages that nobody may read between the parts of an object. */
+static void code_that_cannot_be_read_is_not_read(void **state) {
+    (void)state;
+    static char hole[8192] __attribute__((aligned(4096)));
+    assert_int_equal(mprotect(hole, 4096, PROT_NONE), 0);
+    first_from_nowhere_then_from_here((uintptr_t)hole + 65);
+    assert_int_equal(mprotect(hole, 4096, PROT_READ | PROT_WRITE), 0);
+    assert_int_equal(asked, 4);
+}
+
 /* A function that no object has: calls its first argument with its second. */
 static void through_code_that_no_object_has(void **state) {
     (void)state;
@@ -295,6 +305,7 @@ int main(void) {
         TEST(return_addresses_that_were_left_over_mislead_nobody),
 #if defined __x86_64__
         TEST(a_stack_that_ended_at_a_0_may_go_on_there),
+        TEST(code_that_cannot_be_read_is_not_read),
         TEST(through_code_that_no_object_has),
 #endif
         TEST(through_a_library_that_goes),
