@@ -43,6 +43,13 @@ static const option table[] = {
     {"--outfile", TEXT, MT_ARGUMENTS_OUTFILE, 0, 0, FIELD(outfile), ""},
 };
 
+const char mt_arguments_help[] =
+    "  --exact            every chunk (this is the default)\n"
+    "  --sample           a sample, chosen so that it costs about 1 % of the time\n"
+    "  --interval BYTES   a sample, one chunk in so many bytes\n"
+    "  --depth N          frames kept of a stack, 2 to 64 (16)\n"
+    "  --slots N          chunks that can be known at a time (1048576)\n";
+
 bool mt_arguments_number(const char *text, uint64_t low, uint64_t high, uint64_t *value) {
     uint64_t n = 0;
     size_t digits = strspn(text, "0123456789");
@@ -131,31 +138,50 @@ static bool make_sense(const mt_arguments *a) {
     return false;
 }
 
-mt_arguments_parsed mt_arguments_parse(mt_arguments *a, unsigned which, int argc, char **argv) {
-    *a = (mt_arguments){
-        .show = MT_SHOW_DEFAULT, .depth = 16, .slots = 1 << 20, .signals = MT_SIGNALS_DEFAULT};
+/* All options. Where the first word stands that is none; 0: help is wanted; -1: something is
+ * wrong, and that was said. */
+static int take_all(mt_arguments *a, unsigned which, int argc, char **argv) {
     int i = 1;
     while (i < argc && argv[i][0] == '-' && argv[i][1] && strcmp(argv[i], "--") != 0) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return MT_ARGUMENTS_HELP;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return 0;
         int words = take(a, which, argc - i, argv + i);
         if (words == 0) words = mt_show_option(&a->show, argc - i, argv + i);
         if (words == 0)
             mt_say("%s has no option %s; mtracectl %s --help lists them", argv[0], argv[i],
                    argv[0]);
-        if (words <= 0) return MT_ARGUMENTS_WRONG;
+        if (words <= 0) return -1;
         i += words;
     }
-    if (i < argc && strcmp(argv[i], "--") == 0) i++;
-    a->rest = argv + i;
-    return make_sense(a) ? MT_ARGUMENTS_GOOD : MT_ARGUMENTS_WRONG;
+    return i;
 }
 
-bool mt_arguments_process(const mt_arguments *a, uint64_t *pid) {
+bool mt_arguments_parse(mt_arguments *a, unsigned which, void (*usage)(void), int argc,
+                        char **argv, int *status) {
+    *a = (mt_arguments){
+        .show = MT_SHOW_DEFAULT, .depth = 16, .slots = 1 << 20, .signals = MT_SIGNALS_DEFAULT};
+    int i = take_all(a, which, argc, argv);
+    *status = i == 0 ? 0 : MT_EXIT_USAGE;
+    if (i == 0) usage();
+    if (i <= 0) return false;
+    if (i < argc && strcmp(argv[i], "--") == 0) i++;
+    a->rest = argv + i;
+    return make_sense(a);
+}
+
+static bool process(const mt_arguments *a, uint64_t *pid) {
     if (!a->rest[0]) mt_say("which process? its number is missing");
     else if (!mt_arguments_number(a->rest[0], 1, 1 << 30, pid))
         mt_say("%s is no number of a process", a->rest[0]);
     else if (a->rest[1]) mt_say("only one process at a time: what is %s?", a->rest[1]);
     else return true;
     return false;
+}
+
+int mt_arguments_act(unsigned which, void (*usage)(void),
+                     int (*act)(const mt_arguments *, pid_t), int argc, char **argv) {
+    mt_arguments a;
+    uint64_t pid;
+    int status;
+    if (!mt_arguments_parse(&a, which, usage, argc, argv, &status)) return status;
+    return process(&a, &pid) ? act(&a, (pid_t)pid) : MT_EXIT_USAGE;
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "record/options.h"
 #include "ctl/show/show.h"
@@ -26,18 +27,20 @@ typedef struct mt_arguments {
 /* Which options a command has, beside those of show.h. */
 enum { MT_ARGUMENTS_TABLE = 1, MT_ARGUMENTS_RUN = 2, MT_ARGUMENTS_OUTFILE = 4 };
 
-typedef enum mt_arguments_parsed {
-    MT_ARGUMENTS_WRONG = -1, /* that has been said */
-    MT_ARGUMENTS_HELP = 0,
-    MT_ARGUMENTS_GOOD = 1
-} mt_arguments_parsed;
+/* Options come first; "--" ends them, and so does what begins with no "-". No abbreviations.
+ * False where the command ends here, with `*status`: `usage` was wanted and has been called, or
+ * something is wrong and that has been said. */
+bool mt_arguments_parse(mt_arguments *arguments, unsigned which, void (*usage)(void), int argc,
+                        char **argv, int *status);
 
-/* Options come first; "--" ends them, and so does what begins with no "-". No abbreviations. */
-mt_arguments_parsed mt_arguments_parse(mt_arguments *arguments, unsigned which, int argc,
-                                       char **argv);
+/* All of a command that is about one process: besides options there is its number, with which
+ * `act` is called. The status to end with. */
+int mt_arguments_act(unsigned which, void (*usage)(void),
+                     int (*act)(const mt_arguments *arguments, pid_t pid), int argc,
+                     char **argv);
 
-/* The one number of a process that is there besides options; else false, and that was said. */
-bool mt_arguments_process(const mt_arguments *arguments, uint64_t *pid);
+/* What MT_ARGUMENTS_TABLE has of what is recorded, a line each, for a usage. */
+extern const char mt_arguments_help[];
 
 /* A decimal number from low to high, nothing else. */
 bool mt_arguments_number(const char *text, uint64_t low, uint64_t high, uint64_t *value);

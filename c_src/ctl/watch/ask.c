@@ -36,16 +36,5 @@ static int report(const mt_arguments *a, pid_t pid) {
 }
 
 int mt_command_report(int argc, char **argv) {
-    mt_arguments a;
-    uint64_t pid;
-    switch (mt_arguments_parse(&a, MT_ARGUMENTS_OUTFILE, argc, argv)) {
-    case MT_ARGUMENTS_WRONG:
-        return MT_EXIT_USAGE;
-    case MT_ARGUMENTS_HELP:
-        return usage(), 0;
-    default:
-        break;
-    }
-    if (mt_arguments_process(&a, &pid)) return report(&a, (pid_t)pid);
-    return MT_EXIT_USAGE;
+    return mt_arguments_act(MT_ARGUMENTS_OUTFILE, usage, report, argc, argv);
 }

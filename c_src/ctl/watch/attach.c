@@ -282,13 +282,9 @@ static void usage_attach(void) {
     puts("usage: mtracectl attach [OPTIONS] PID\n\n"
          "Begins to trace a process that was started plain. gdb, which must be installed,\n"
          "stops it for some moments in which no thread is in malloc or the loader, and\n"
-         "loads mtrace.so into it, which stays. What was allocated before is not known.\n\n"
-         "  --exact            every chunk (this is the default)\n"
-         "  --sample           a sample, chosen so that it costs about 1 % of the time\n"
-         "  --interval BYTES   a sample, one chunk in so many bytes\n"
-         "  --depth N          frames kept of a stack, 2 to 64 (16)\n"
-         "  --slots N          chunks that can be known at a time (1048576)\n"
-         "  --log FILE, --log-limit SIZE, --log-full WHAT   as mtracectl run has them\n\n"
+         "loads mtrace.so into it, which stays. What was allocated before is not known.\n");
+    fputs(mt_arguments_help, stdout);
+    puts("  --log FILE, --log-limit SIZE, --log-full WHAT   as mtracectl run has them\n\n"
          "mtracectl report PID tells what it holds; mtracectl detach PID ends it.");
 }
 
@@ -300,24 +296,10 @@ static void usage_detach(void) {
     fputs(mt_show_help, stdout);
 }
 
-static int command(int argc, char **argv, unsigned options, void (*usage)(void),
-                   int (*act)(const mt_arguments *, pid_t)) {
-    mt_arguments a;
-    uint64_t pid;
-    switch (mt_arguments_parse(&a, options, argc, argv)) {
-    case MT_ARGUMENTS_WRONG:
-        return MT_EXIT_USAGE;
-    case MT_ARGUMENTS_HELP:
-        return usage(), 0;
-    default:
-        return mt_arguments_process(&a, &pid) ? act(&a, (pid_t)pid) : MT_EXIT_USAGE;
-    }
-}
-
 int mt_command_attach(int argc, char **argv) {
-    return command(argc, argv, MT_ARGUMENTS_TABLE, usage_attach, attach);
+    return mt_arguments_act(MT_ARGUMENTS_TABLE, usage_attach, attach, argc, argv);
 }
 
 int mt_command_detach(int argc, char **argv) {
-    return command(argc, argv, MT_ARGUMENTS_OUTFILE, usage_detach, detach);
+    return mt_arguments_act(MT_ARGUMENTS_OUTFILE, usage_detach, detach, argc, argv);
 }

@@ -228,13 +228,9 @@ static void usage(void) {
     puts("usage: mtracectl run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n\n"
          "Runs a program and reports, when it has ended, what it has allocated and not\n"
          "freed, by stack. Its exit status, or the signal that ended it, becomes ours.\n\n"
-         "What is recorded:\n"
-         "  --exact            every chunk (this is the default)\n"
-         "  --sample           a sample, chosen so that it costs about 1 % of the time\n"
-         "  --interval BYTES   a sample, one chunk in so many bytes\n"
-         "  --depth N          frames kept of a stack, 2 to 64 (16)\n"
-         "  --slots N          chunks that can be known at a time (1048576)\n"
-         "  --children         programs that it starts are traced, too; each reports at\n"
+         "What is recorded:");
+    fputs(mt_arguments_help, stdout);
+    puts("  --children         programs that it starts are traced, too; each reports at\n"
          "                     its end. So is one that it executes in its own place\n"
          "  --log FILE         every event into a file, for mtracectl log (%p: process,\n"
          "                     %c: its name)\n"
@@ -283,16 +279,11 @@ static int run_it(run *r) {
 
 int mt_command_run(int argc, char **argv) {
     static run r;
-    switch (mt_arguments_parse(&r.arguments,
-                               MT_ARGUMENTS_TABLE | MT_ARGUMENTS_RUN | MT_ARGUMENTS_OUTFILE,
-                               argc, argv)) {
-    case MT_ARGUMENTS_WRONG:
-        return MT_EXIT_USAGE;
-    case MT_ARGUMENTS_HELP:
-        return usage(), 0;
-    default:
-        break;
-    }
+    int status;
+    if (!mt_arguments_parse(&r.arguments,
+                            MT_ARGUMENTS_TABLE | MT_ARGUMENTS_RUN | MT_ARGUMENTS_OUTFILE, usage,
+                            argc, argv, &status))
+        return status;
     if (r.arguments.rest[0]) return run_it(&r);
     mt_say("which program? mtracectl run [OPTIONS] [--] PROGRAM [ARGUMENTS]");
     return MT_EXIT_USAGE;
