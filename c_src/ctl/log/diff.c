@@ -23,34 +23,11 @@ static int grew_more(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-/* Adds what one log has left to the groups; its total. */
-static uint64_t add(mt_logged *log, mt_logged_groups *groups, int side,
-                    mt_logged_account *account) {
-    uint64_t total = 0;
-    uint32_t n;
-    mt_logged_books(log, account);
-    mt_logged_left *left =
-        mt_logged_what_is_left(log, account, log->options->show.leaks_only_ns);
-    uint32_t *order = mt_logged_order(log, left, account->site, &n);
-    mt_out name;
-    mt_out_open(&name, -1);
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t at = account->site[order[i]].first;
-        name.used = 0;
-        mt_out_str(&name, mt_logged_frames_called(log, order[i], at, MT_LOG_ALLOC));
-        mt_out_str(&name, " < ");
-        mt_logged_frames_callers(log, &name, order[i], at, log->options->depth, true);
-        mt_out_put(&name, "", 1);
-        mt_logged_group *g = mt_logged_groups_get(groups, name.bytes);
-        g->count[side] += left[order[i]].count;
-        g->bytes[side] += left[order[i]].bytes;
-        if (side == AFTER) g->stack = order[i] + 1;
-        total += left[order[i]].bytes;
-    }
-    mt_out_close(&name);
-    free(order);
-    free(left);
-    return total;
+/* What was called, then its callers: nothing that changes from run to run. */
+static void name(mt_logged *log, mt_out *to, uint32_t stack, uint64_t at) {
+    mt_out_str(to, mt_logged_frames_called(log, stack, at, MT_LOG_ALLOC));
+    mt_out_str(to, " < ");
+    mt_logged_frames_callers(log, to, stack, at, log->options->depth, true);
 }
 
 static void change(mt_logged *log, const mt_logged_group *g) {
@@ -79,10 +56,10 @@ static void show(mt_logged *log, const mt_logged_account *a, const mt_logged_gro
         if (changed++ >= top && top) continue;
         shown++;
         change(log, g);
-        if (g->stack)
-            mt_logged_frames_text(log, g->stack - 1, a->site[g->stack - 1].first,
-                                  log->options->depth);
-        else {
+        if (g->stack[AFTER]) {
+            uint32_t stack = g->stack[AFTER] - 1;
+            mt_logged_frames_text(log, stack, a->site[stack].first, log->options->depth);
+        } else {
             mt_out_str(log->out, "  ");
             mt_out_str(log->out, g->name);
             mt_out_str(log->out, "\n\n");
@@ -101,8 +78,8 @@ int mt_logged_diff(mt_logged *log) {
     options.maps = NULL;
     int status = MT_EXIT_FAILED;
     if (mt_logged_open(&other, options.other, &options, log->out) == 0) {
-        uint64_t was = add(&other, &groups, BEFORE, &before);
-        uint64_t is = add(log, &groups, AFTER, &after);
+        uint64_t was = mt_logged_groups_left(&groups, BEFORE, &other, &before, name);
+        uint64_t is = mt_logged_groups_left(&groups, AFTER, log, &after, name);
         mt_out_str(log->out, "Left at the end: ");
         mt_out_size(log->out, was);
         mt_out_str(log->out, " -> ");

@@ -20,36 +20,15 @@ static int larger(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-static void group(mt_logged *log, const mt_logged_account *account, mt_logged_groups *groups,
-                  uint64_t *total) {
-    uint32_t depth = log->options->depth ? log->options->depth : 1, n;
-    mt_logged_left *left =
-        mt_logged_what_is_left(log, account, log->options->show.leaks_only_ns);
-    uint32_t *order = mt_logged_order(log, left, account->site, &n);
-    mt_out name;
-    mt_out_open(&name, -1);
-    for (uint32_t i = 0; i < n; i++) {
-        const mt_logged_left *l = &left[order[i]];
-        name.used = 0;
-        mt_logged_frames_callers(log, &name, order[i], account->site[order[i]].first, depth,
-                                 false);
-        mt_out_put(&name, "", 1);
-        mt_logged_group *g = mt_logged_groups_get(groups, name.bytes);
-        g->count[0] += l->count;
-        g->bytes[0] += l->bytes;
-        *total += l->bytes;
-    }
-    mt_out_close(&name);
-    free(order);
-    free(left);
+static void name(mt_logged *log, mt_out *to, uint32_t stack, uint64_t at) {
+    uint32_t depth = log->options->depth;
+    mt_logged_frames_callers(log, to, stack, at, depth ? depth : 1, false);
 }
 
 int mt_logged_remaining(mt_logged *log) {
     mt_logged_account account = {0};
     mt_logged_groups groups = {0};
-    uint64_t total = 0;
-    mt_logged_books(log, &account);
-    group(log, &account, &groups, &total);
+    uint64_t total = mt_logged_groups_left(&groups, 0, log, &account, name);
     mt_logged_group **sorted = mt_logged_groups_sorted(&groups, larger);
     mt_out_str(log->out, "Num remaining memory blocks and total size:\n");
     uint32_t top = log->options->show.top;
