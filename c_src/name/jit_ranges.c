@@ -35,11 +35,6 @@ uint32_t mt_jit_settle(mt_jit_span *span, uint32_t n) {
 
 const mt_jit_range *mt_jit_range_find(const mt_jit_range *range, uint32_t n,
                                       uintptr_t address) {
-    uint32_t lo = 0, hi = n;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (range[mid].lo <= address) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo && address < range[lo - 1].hi ? &range[lo - 1] : NULL;
+    size_t below = mt_memory_search(range, n, sizeof *range, address);
+    return below && address < range[below - 1].hi ? &range[below - 1] : NULL;
 }

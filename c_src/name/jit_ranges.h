@@ -9,7 +9,7 @@
 
 /* [lo, hi), and what lies there. Lines: see jit_symfile. */
 typedef struct mt_jit_range {
-    uintptr_t lo, hi;
+    uint64_t lo, hi; /* lo first: mt_memory_search */
     const char *name;
     uintptr_t base;    /* what the offsets of the lines count from */
     const char *lines; /* checked records */

@@ -85,3 +85,15 @@ void mt_memory_sort(void *items, size_t n, size_t bytes,
         sift(items, 0, end, bytes, compare);
     }
 }
+
+size_t mt_memory_search(const void *items, size_t n, size_t bytes, uint64_t address) {
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        uint64_t begin;
+        memcpy(&begin, (const char *)items + mid * bytes, sizeof begin);
+        if (begin <= address) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}

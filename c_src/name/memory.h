@@ -4,6 +4,7 @@
 #define MT_NAME_MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Pages of zeroes, or NULL; n = 0 is rounded up to a page. */
 void *mt_memory_map(size_t bytes);
@@ -28,5 +29,9 @@ void mt_arena_empty(mt_arena *arena);
  * (Williams, CACM 7, 1964), never worse than n log n. Items are at most 64 bytes. */
 void mt_memory_sort(void *items, size_t n, size_t bytes,
                     int (*compare)(const void *, const void *));
+
+/* How many of `n` items, of `bytes` each, begin at `address` or below it: they are sorted by
+ * where they begin, which is their first member, a uint64_t. */
+size_t mt_memory_search(const void *items, size_t n, size_t bytes, uint64_t address);
 
 #endif

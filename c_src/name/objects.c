@@ -244,13 +244,10 @@ int mt_objects_read(mt_objects *objects, uint64_t now_ns) {
 
 /* What is mapped holds an address at most once. */
 static const mt_object *mapped_at(const mt_objects *objects, uintptr_t address) {
-    uint32_t lo = 0, hi = objects->codes;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (objects->code[mid].lo <= address) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo && address < objects->code[lo - 1].hi ? objects->code[lo - 1].object : NULL;
+    size_t below =
+        mt_memory_search(objects->code, objects->codes, sizeof *objects->code, address);
+    return below && address < objects->code[below - 1].hi ? objects->code[below - 1].object
+                                                          : NULL;
 }
 
 static bool holds(const mt_object *o, uintptr_t address) {

@@ -46,7 +46,7 @@ typedef struct mt_object {
 } mt_object;
 
 typedef struct mt_code {
-    uintptr_t lo, hi;
+    uint64_t lo, hi; /* lo first: mt_memory_search */
     const mt_object *object;
 } mt_code;
 

@@ -59,14 +59,9 @@ static void sort(mt_ranges *ranges) {
 }
 
 static void *find(const mt_ranges *ranges, uint64_t address) {
-    uint32_t lo = 0, hi = ranges->n;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (ranges->range[mid].lo <= address) lo = mid + 1;
-        else hi = mid;
-    }
-    for (int steps = 0; lo-- > 0 && steps < MAX_BACK; steps++) {
-        const mt_range *r = &ranges->range[lo];
+    size_t below = mt_memory_search(ranges->range, ranges->n, sizeof *ranges->range, address);
+    for (int steps = 0; below-- > 0 && steps < MAX_BACK; steps++) {
+        const mt_range *r = &ranges->range[below];
         if (r->reach <= address) break;
         if (address < r->hi) return r->what;
     }

@@ -18,8 +18,8 @@
 enum { MT_INLINES = 64 };
 
 typedef struct mt_range {
-    uint64_t lo, hi;
-    uint64_t reach; /* the largest hi up to here: ranges may nest */
+    uint64_t lo, hi; /* lo first: mt_memory_search */
+    uint64_t reach;  /* the largest hi up to here: ranges may nest */
     void *what;
 } mt_range;
 

@@ -118,18 +118,14 @@ int mt_symbols_read_all(mt_symbols *symbols, const char *path, const mt_elf_iden
 }
 
 const mt_symbol *mt_symbols_at(const mt_symbols *symbols, uint64_t address) {
-    size_t lo = 0, hi = symbols->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (symbols->symbol[mid].address <= address) lo = mid + 1;
-        else hi = mid;
-    }
+    size_t below =
+        mt_memory_search(symbols->symbol, symbols->n, sizeof *symbols->symbol, address);
     /* Back over the symbols that begin at or below the address: some overlap, so the first
      * that does not reach it need not be the last word. */
     const mt_symbol *best = NULL;
-    uint64_t nearest = lo ? symbols->symbol[lo - 1].address : 0;
-    for (int steps = 0; lo-- > 0 && steps < 32; steps++) {
-        const mt_symbol *s = &symbols->symbol[lo];
+    uint64_t nearest = below ? symbols->symbol[below - 1].address : 0;
+    for (int steps = 0; below-- > 0 && steps < 32; steps++) {
+        const mt_symbol *s = &symbols->symbol[below];
         if (best && s->address != best->address) break;
         bool covers = s->size ? address - s->address < s->size : s->address == nearest;
         if (!covers) continue;

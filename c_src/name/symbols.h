@@ -15,7 +15,7 @@
 #include "elf_file.h"
 
 typedef struct mt_symbol {
-    uint64_t address, size; /* as in the file */
+    uint64_t address, size; /* as in the file; address first: mt_memory_search */
     const char *name;
     uint32_t rank; /* of several names for one place the lowest is shown */
 } mt_symbol;

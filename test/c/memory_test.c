@@ -1,4 +1,4 @@
-/* Naming's own memory: the arena and the sort. */
+/* Naming's own memory: the arena, the sort and the search. */
 #include "unit.h"
 
 #include <string.h>
@@ -61,12 +61,32 @@ static void the_sort_agrees_with_qsort(void **state) {
     }
 }
 
+static void the_search_agrees_with_counting(void **state) {
+    (void)state;
+    struct {
+        uint64_t begin;
+        char rest[5];
+    } item[300] = {0};
+    uint64_t seed = unit_seed();
+    for (size_t n = 0; n < 300; n = n * 3 / 2 + 1) {
+        for (size_t i = 0; i < n; i++) item[i].begin = 1 + unit_random(&seed) % (n + 1);
+        mt_memory_sort(item, n, sizeof *item, compare);
+        for (uint64_t address = 0; address < n + 3; address++) {
+            size_t count = 0;
+            while (count < n && item[count].begin <= address) count++;
+            assert_int_equal(mt_memory_search(item, n, sizeof *item, address), count);
+        }
+        assert_int_equal(mt_memory_search(item, n, sizeof *item, UINT64_MAX), n);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_zeroed_aligned_and_apart),
         cmocka_unit_test(sizes_beyond_reason_are_refused),
         cmocka_unit_test(strings_are_copied),
         cmocka_unit_test(the_sort_agrees_with_qsort),
+        cmocka_unit_test(the_search_agrees_with_counting),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

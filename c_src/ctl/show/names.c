@@ -12,7 +12,7 @@
 enum { FIRST_SLOTS = 8192 };
 
 typedef struct {
-    uint64_t lo, hi, base, since, until;
+    uint64_t lo, hi, base, since, until; /* lo first: mt_memory_search */
     uint64_t reach; /* the largest hi up to here: mappings of several times overlap */
     mt_named_file *file;
 } object;
@@ -153,15 +153,11 @@ static bool better(const object *o, const object *than, uint64_t at) {
 
 static const object *object_at(mt_names *names, uint64_t address, uint64_t at) {
     if (!names->sorted) sort(names);
-    uint32_t lo = 0, hi = names->objects;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (names->object[mid].lo <= address) lo = mid + 1;
-        else hi = mid;
-    }
+    size_t below =
+        mt_memory_search(names->object, names->objects, sizeof *names->object, address);
     const object *best = NULL;
-    while (lo-- > 0 && names->object[lo].reach > address) {
-        const object *o = &names->object[lo];
+    while (below-- > 0 && names->object[below].reach > address) {
+        const object *o = &names->object[below];
         if (address < o->hi && better(o, best, at)) best = o;
     }
     return best;
