@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
-#include "record/log_format.h"
 
 #define MOST_BYTES  ((uint64_t)4 << 30)
 #define MOST_FRAMES 4096
@@ -71,12 +70,11 @@ static int check_header(source *from, mt_saved_header *header) {
                from->path, header->version, MT_SAVED_VERSION);
         return -1;
     }
-    if (header->header_bytes != sizeof *header + sizeof(mt_saved_figures))
+    if (header->header_bytes != MT_SAVED_HEADER_BYTES)
         return refuse(from->path, "is damaged: it cannot be used");
     if (from->n < header->bytes) return refuse(from->path, "is cut off: it cannot be used");
     if (from->n != header->bytes || from->n < header->header_bytes || from->n % 8 != 0 ||
-        header->checksum !=
-            mt_log_checksum(from->data + sizeof *header, from->n - sizeof *header))
+        header->checksum != mt_saved_checksum(from->data, from->n))
         return refuse(from->path, "is damaged: it cannot be used");
     from->at = sizeof *header;
     return 0;
@@ -187,16 +185,10 @@ static bool read_figures(mt_saved *saved, const parts *p) {
     const char *command = text(p, f->command, &good);
     mt_census *c = &saved->census;
     c->pid = (uint32_t)f->pid, c->command = command ? command : "";
-    c->start_ns = f->start_ns, c->now_ns = f->now_ns, c->wall_ns = f->wall_ns;
-    c->exact = f->exact != 0, c->ended = f->ended != 0;
     c->sites = (uint32_t)f->sites, c->objects = (uint32_t)f->objects;
-    c->recorded = f->recorded, c->ignored = f->ignored, c->thinned = f->thinned;
-    c->interval = f->interval, c->slots = f->slots, c->evicted_sites = f->evicted_sites;
-    c->allocations = f->allocations, c->frees = f->frees;
-    c->count = f->count, c->bytes = f->bytes;
-    c->vss = f->vss, c->rss = f->rss, c->shared = f->shared;
-    c->allocator_virtual = f->allocator_virtual;
-    c->allocator_resident = f->allocator_resident;
+#define TAKE(figure) c->figure = f->figure;
+    MT_SAVED_FIGURES(TAKE)
+#undef TAKE
     return good;
 }
 

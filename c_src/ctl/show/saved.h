@@ -21,24 +21,55 @@
 
 #include "census.h"
 #include "names.h"
+#include "record/log_format.h"
 
 #define MT_SAVED_MAGIC 0x0a7375736e656301ull /* "\1census\n" */
 enum { MT_SAVED_VERSION = 1 };
 
 typedef struct mt_saved_header {
     uint64_t magic;
-    uint32_t version, header_bytes; /* with the figures */
+    uint32_t version, header_bytes; /* MT_SAVED_HEADER_BYTES */
     uint64_t bytes;                 /* of the whole file */
-    uint64_t checksum;              /* mt_log_checksum of what is behind this header */
+    uint64_t checksum;              /* mt_saved_checksum */
 } mt_saved_header;
+
+/* Figures of the census that are kept as they are, in the file's order. */
+#define MT_SAVED_FIGURES(EACH)                                                                 \
+    EACH(start_ns)                                                                             \
+    EACH(now_ns)                                                                               \
+    EACH(wall_ns)                                                                              \
+    EACH(exact)                                                                                \
+    EACH(ended)                                                                                \
+    EACH(recorded)                                                                             \
+    EACH(ignored)                                                                              \
+    EACH(thinned)                                                                              \
+    EACH(interval)                                                                             \
+    EACH(slots)                                                                                \
+    EACH(evicted_sites)                                                                        \
+    EACH(allocations)                                                                          \
+    EACH(frees)                                                                                \
+    EACH(count)                                                                                \
+    EACH(bytes)                                                                                \
+    EACH(vss)                                                                                  \
+    EACH(rss)                                                                                  \
+    EACH(shared)                                                                               \
+    EACH(allocator_virtual)                                                                    \
+    EACH(allocator_resident)
 
 typedef struct mt_saved_figures {
     uint64_t text_bytes, objects, sites, stacks, places, frames;
-    uint64_t pid, command, start_ns, now_ns, wall_ns, exact, ended;
-    uint64_t recorded, ignored, thinned, interval, slots, evicted_sites, allocations, frees;
-    uint64_t count, bytes;
-    uint64_t vss, rss, shared, allocator_virtual, allocator_resident;
+    uint64_t pid, command;
+#define MT_SAVED_MEMBER(figure) uint64_t figure;
+    MT_SAVED_FIGURES(MT_SAVED_MEMBER)
+#undef MT_SAVED_MEMBER
 } mt_saved_figures;
+
+enum { MT_SAVED_HEADER_BYTES = sizeof(mt_saved_header) + sizeof(mt_saved_figures) };
+
+/* Of a whole file, which is no shorter than its header. */
+static inline uint64_t mt_saved_checksum(const uint8_t *file, uint64_t bytes) {
+    return mt_log_checksum(file + sizeof(mt_saved_header), bytes - sizeof(mt_saved_header));
+}
 
 typedef struct mt_saved_object {
     uint64_t lo, hi, base, since_ns, until_ns, path, build_id_bytes;

@@ -4,7 +4,6 @@
 
 #include "ctl/bytes.h"
 #include "place_map.h"
-#include "record/log_format.h"
 #include "saved.h"
 #include "view.h"
 
@@ -65,15 +64,9 @@ static void add_site(parts *p, const mt_view *view, const mt_census_site *s) {
 static void add_figures(parts *p, const mt_census *c) {
     mt_saved_figures *f = &p->figures;
     f->pid = c->pid, f->command = text(p, c->command);
-    f->start_ns = c->start_ns, f->now_ns = c->now_ns, f->wall_ns = c->wall_ns;
-    f->exact = c->exact, f->ended = c->ended;
-    f->recorded = c->recorded, f->ignored = c->ignored, f->thinned = c->thinned;
-    f->interval = c->interval, f->slots = c->slots, f->evicted_sites = c->evicted_sites;
-    f->allocations = c->allocations, f->frees = c->frees;
-    f->count = c->count, f->bytes = c->bytes;
-    f->vss = c->vss, f->rss = c->rss, f->shared = c->shared;
-    f->allocator_virtual = c->allocator_virtual;
-    f->allocator_resident = c->allocator_resident;
+#define KEEP(figure) f->figure = c->figure;
+    MT_SAVED_FIGURES(KEEP)
+#undef KEEP
     f->text_bytes = p->texts.bytes.n;
 }
 
@@ -82,7 +75,7 @@ static void join(mt_bytes *file, parts *p) {
                         &p->numbers,     &p->places,  &p->frames};
     mt_saved_header header = {.magic = MT_SAVED_MAGIC,
                               .version = MT_SAVED_VERSION,
-                              .header_bytes = sizeof header + sizeof p->figures};
+                              .header_bytes = MT_SAVED_HEADER_BYTES};
     mt_bytes_add(file, &header, sizeof header);
     mt_bytes_add(file, &p->figures, sizeof p->figures);
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -92,7 +85,7 @@ static void join(mt_bytes *file, parts *p) {
     }
     if (file->failed) return;
     header.bytes = file->n;
-    header.checksum = mt_log_checksum(file->data + sizeof header, file->n - sizeof header);
+    header.checksum = mt_saved_checksum(file->data, file->n);
     memcpy(file->data, &header, sizeof header);
 }
 
