@@ -9,22 +9,14 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "environment.h"
+#include "record/futex.h"
 #include "record/region.h"
 #include "record/tracer.h"
-
-#ifdef SYS_futex
-#define SYS_FUTEX SYS_futex
-#else
-#define SYS_FUTEX SYS_futex_time64
-#endif
-
-enum { WAIT = 0, WAKE = 1 /* futex(2); not private: the other process waits, too */ };
 
 #define SOON_NS     50000000u
 #define PATIENCE_NS 2000000000u
@@ -118,7 +110,7 @@ static bool hand_over(void) {
 static bool ask(mt_region_header *h, uint32_t request) {
     atomic_fetch_or(&h->requests, request);
     atomic_fetch_add(&h->bell, 1);
-    return syscall(SYS_FUTEX, &h->bell, WAKE, 1, NULL, NULL, 0) > 0;
+    return mt_futex_wake(&h->bell, 1) > 0;
 }
 
 /* Older records do not count from now on: this thread's own are told apart to the last one. */
@@ -188,12 +180,8 @@ static uint64_t now_ns(void) {
 
 static bool is_answered(mt_region_header *h, uint64_t patience_ns) {
     uint64_t end = now_ns() + patience_ns, now;
-    while (atomic_load(&h->answered) == 0 && (now = now_ns()) < end) {
-        struct {
-            long seconds, nanoseconds;
-        } left = {(long)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
-        syscall(SYS_FUTEX, &h->answered, WAIT, 0, &left, NULL, 0);
-    }
+    while (atomic_load(&h->answered) == 0 && (now = now_ns()) < end)
+        mt_futex_wait(&h->answered, 0, end - now);
     return atomic_load(&h->answered) != 0;
 }
 

@@ -9,21 +9,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ctl/commands.h"
-
-#ifdef SYS_futex
-#define SYS_FUTEX SYS_futex
-#else
-#define SYS_FUTEX SYS_futex_time64
-#endif
-
-static void wake(_Atomic uint32_t *word) {
-    enum { WAKE = 1 };
-    syscall(SYS_FUTEX, word, WAKE, INT_MAX, NULL, NULL, 0);
-}
+#include "record/futex.h"
 
 /* Else we could be ended by a signal (SIGBUS) while we read. */
 static bool is_whole_for_good(int fd) {
@@ -74,7 +63,7 @@ void mt_target_look(mt_target *t, bool at_end) {
     if (mt_picture_take(&t->last, t->pid)) t->final = at_end;
     if (!at_end) return;
     atomic_store(&t->header->answered, 1);
-    wake(&t->header->answered);
+    mt_futex_wake(&t->header->answered, INT_MAX);
 }
 
 uint32_t mt_target_requests(mt_target *t) {

@@ -10,14 +10,7 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
-
-#ifdef SYS_futex
-#define SYS_FUTEX SYS_futex
-#else
-#define SYS_FUTEX SYS_futex_time64
-#endif
-
-enum { WAIT = 0, WAKE = 1 };
+#include "record/futex.h"
 
 int mt_watch_open(mt_watch *watch) {
     *watch = (mt_watch){.bell = {-1, -1}};
@@ -37,7 +30,7 @@ static void *listen_to(void *context) {
             (void)written;
         }
         heard = now;
-        syscall(SYS_FUTEX, bell, WAIT, now, NULL, NULL, 0);
+        mt_futex_wait(bell, now, 0);
     }
     return NULL;
 }
@@ -47,7 +40,7 @@ static void stop_listening(mt_watched *w) {
     _Atomic uint32_t *bell = &w->target.header->bell;
     atomic_store(&w->closing, true);
     atomic_fetch_add(bell, 1); /* whoever is about to wait does not */
-    syscall(SYS_FUTEX, bell, WAKE, 1, NULL, NULL, 0);
+    mt_futex_wake(bell, 1);
     pthread_join(w->thread, NULL);
 }
 
