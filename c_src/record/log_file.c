@@ -7,15 +7,15 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "log_fd.h"
 #include "shelter.h"
 
-enum { HIGH = 200, RETRY_NS = 1000000000 };
+enum { RETRY_NS = 1000000000 };
 
 static struct {
     char path[PATH_MAX];
@@ -33,117 +33,23 @@ static struct {
 
 _Atomic uint32_t mt_log_file_present; /* the same */
 
-typedef struct {
-    uint64_t device, inode, bytes;
-    uint32_t mode, owner;
-} identity;
-
-/* statx(2) itself: a program may have a stat of its own (fakeroot). */
-static bool identify(int fd, const char *path, identity *id) {
-#if defined SYS_statx && defined STATX_BASIC_STATS
-    struct statx x;
-    int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-    if (syscall(SYS_statx, fd, path, flags, STATX_BASIC_STATS, &x) == 0) {
-        *id = (identity){(uint64_t)x.stx_dev_major << 32 | x.stx_dev_minor, x.stx_ino,
-                         x.stx_size, x.stx_mode, x.stx_uid};
-        return true;
-    }
-    if (errno != ENOSYS && errno != EPERM) return false;
-#endif
-    struct stat s;
-    if (fstatat(fd, path, &s, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0) return false;
-    *id = (identity){s.st_dev, s.st_ino, (uint64_t)s.st_size, s.st_mode, s.st_uid};
-    return true;
-}
-
-static bool is_same(const identity *id) {
+static bool is_same(const mt_log_fd_identity *id) {
     return id->device == atomic_load(&f.device) && id->inode == atomic_load(&f.inode);
 }
 
 static bool is_ours(int fd) {
-    identity id;
-    return fd >= 0 && identify(fd, "", &id) && is_same(&id);
-}
-
-static int open_path(int flags) {
-    return (int)syscall(SYS_openat, AT_FDCWD, f.path,
-                        flags | O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
-}
-
-static void close_it(int fd) {
-    syscall(SYS_close, fd);
-}
-
-/* Out of the way of programs that count on their descriptors' numbers. */
-static int raise_it(int fd) {
-    struct rlimit most;
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH);
-    if (high < 0 && getrlimit(RLIMIT_NOFILE, &most) == 0 && most.rlim_cur > 16)
-        high = fcntl(fd, F_DUPFD_CLOEXEC, (int)(most.rlim_cur < HIGH ? most.rlim_cur - 8 : 16));
-    if (high < 0) return fd;
-    close_it(fd);
-    return high;
-}
-
-/* A new file, or one that is empty and ours; or -1. */
-static int create(void) {
-    identity id;
-    int fd = open_path(O_CREAT | O_EXCL);
-    if (fd < 0 && errno == EEXIST && (fd = open_path(O_NONBLOCK)) >= 0 &&
-        (!identify(fd, "", &id) || !S_ISREG(id.mode) || id.bytes || id.owner != geteuid())) {
-        close_it(fd);
-        errno = EEXIST;
-        fd = -1;
-    }
-    if (fd >= 0) flock(fd, LOCK_EX | LOCK_NB);
-    return fd;
-}
-
-static void append_pid(void) {
-    size_t n = strlen(f.path);
-    char digits[12];
-    int k = 0;
-    for (unsigned pid = (unsigned)getpid(); pid; pid /= 10)
-        digits[k++] = (char)('0' + pid % 10);
-    if (n + (size_t)k + 2 > sizeof f.path) return;
-    f.path[n++] = '.';
-    while (k) f.path[n++] = digits[--k];
-    f.path[n] = '\0';
-}
-
-/* At the start: what is there gives way, but for what another one is writing. */
-static int create_instead(void) {
-    for (int i = 0; i < 3; i++) {
-        identity id;
-        int fd = open_path(O_NONBLOCK);
-        if (fd >= 0) {
-            bool known = identify(fd, "", &id);
-            if (known && S_ISCHR(id.mode)) return fd;
-            bool busy = known && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-            close_it(fd);
-            if (!known || !S_ISREG(id.mode)) return errno = EINVAL, -1;
-            if (busy) {
-                append_pid();
-                continue;
-            }
-        }
-        if (fd < 0 && identify(AT_FDCWD, f.path, &id) && !S_ISREG(id.mode) && !S_ISLNK(id.mode))
-            return errno = EINVAL, -1;
-        if (unlinkat(AT_FDCWD, f.path, 0) != 0 && errno != ENOENT) return -1;
-        fd = create();
-        if (fd >= 0 || errno != EEXIST) return fd;
-    }
-    return -1;
+    mt_log_fd_identity id;
+    return fd >= 0 && mt_log_fd_identify(fd, "", &id) && is_same(&id);
 }
 
 /* Takes back the part of a block that was written, if it is the file's end. Two threads of
  * which one does this while the other appends may lose the other's block: its sequence tells.
  */
 static void take_back(int fd, const mt_log_block *block, size_t n) {
-    identity id;
+    mt_log_fd_identity id;
     uint64_t there[sizeof *block / 8] = {0};
     size_t head = n < sizeof there ? n : sizeof there;
-    if (!identify(fd, "", &id) || id.bytes < n) return;
+    if (!mt_log_fd_identify(fd, "", &id) || id.bytes < n) return;
     off_t begin = (off_t)(id.bytes - n);
     if (pread(fd, there, head, begin) == (ssize_t)head && memcmp(there, block, head) == 0 &&
         ftruncate(fd, begin) != 0)
@@ -183,7 +89,7 @@ static void give_room_back(uint64_t bytes) {
         ;
 }
 
-static void publish(int fd, const identity *id, uint32_t generation) {
+static void publish(int fd, const mt_log_fd_identity *id, uint32_t generation) {
     atomic_store(&f.device, id->device);
     atomic_store(&f.inode, id->inode);
     atomic_store(&f.fd, fd);
@@ -195,17 +101,17 @@ static void publish(int fd, const identity *id, uint32_t generation) {
  * number must not meet a file of the program's. */
 static bool begin_in(int fd, int old, mt_log_reason reason) {
     uint32_t generation = atomic_load(&mt_log_file_present) + (reason != MT_LOG_FIRST);
-    identity id;
+    mt_log_fd_identity id;
     if (fd < 0) return false;
-    if (!identify(fd, "", &id) || !put_first(fd, f.first(generation, reason))) {
-        close_it(fd);
+    if (!mt_log_fd_identify(fd, "", &id) || !put_first(fd, f.first(generation, reason))) {
+        mt_log_fd_close(fd);
         return false;
     }
     if (is_ours(old) && dup3(fd, old, O_CLOEXEC) == old) {
-        close_it(fd);
+        mt_log_fd_close(fd);
         fd = old;
     } else {
-        fd = raise_it(fd);
+        fd = mt_log_fd_raise(fd);
     }
     publish(fd, &id, generation);
     return true;
@@ -245,20 +151,20 @@ static void settle(void) {
 
 /* The program has closed our descriptor, and may have got another file by its number. */
 static bool find_again(void) {
-    identity id;
+    mt_log_fd_identity id;
     bool found = false;
     if (!take_turn()) {
         settle();
         return is_ours(atomic_load(&f.fd));
     }
-    int fd = open_path(O_NONBLOCK);
-    if (fd >= 0 && identify(fd, "", &id) && is_same(&id)) {
+    int fd = mt_log_fd_open(f.path, O_NONBLOCK);
+    if (fd >= 0 && mt_log_fd_identify(fd, "", &id) && is_same(&id)) {
         flock(fd, LOCK_EX | LOCK_NB);
-        publish(raise_it(fd), &id, atomic_load(&mt_log_file_present));
+        publish(mt_log_fd_raise(fd), &id, atomic_load(&mt_log_file_present));
         found = true;
     } else {
-        if (fd >= 0) close_it(fd);
-        found = begin_in(create(), -1, MT_LOG_REOPENED);
+        if (fd >= 0) mt_log_fd_close(fd);
+        found = begin_in(mt_log_fd_create(f.path), -1, MT_LOG_REOPENED);
     }
     give_turn();
     return found;
@@ -267,17 +173,17 @@ static bool find_again(void) {
 /* Asked once a second, of one thread. */
 static bool has_moved(uint64_t now_ns) {
     uint64_t looked = atomic_load_explicit(&f.looked_ns, memory_order_relaxed);
-    identity id;
+    mt_log_fd_identity id;
     if (now_ns - looked < RETRY_NS ||
         !atomic_compare_exchange_strong(&f.looked_ns, &looked, now_ns))
         return false;
-    if (!identify(AT_FDCWD, f.path, &id)) return errno == ENOENT;
+    if (!mt_log_fd_identify(AT_FDCWD, f.path, &id)) return errno == ENOENT;
     return !is_same(&id) && S_ISREG(id.mode) && id.bytes == 0 && id.owner == geteuid();
 }
 
 static void move(int old) {
     if (!take_turn()) return;
-    begin_in(create(), old, MT_LOG_REOPENED);
+    begin_in(mt_log_fd_create(f.path), old, MT_LOG_REOPENED);
     give_turn();
 }
 
@@ -342,7 +248,7 @@ void mt_log_file_end(mt_log_ending why) {
 static void begin_again(void) {
     int before = atomic_load(&f.fd);
     if (!atomic_load(&f.ended)) return;
-    if (is_ours(before)) close_it(before);
+    if (is_ours(before)) mt_log_fd_close(before);
     atomic_store(&f.fd, -1);
     atomic_fetch_add(&mt_log_file_present, 1);
     atomic_store(&f.retry_ns, 0);
@@ -358,7 +264,7 @@ int mt_log_file_open(const char *path, uint64_t limit, bool stops, mt_log_file_f
     mt_shelter_enter(&shelter);
     begin_again();
     errno = 0;
-    bool opened = begin_in(create_instead(), -1, MT_LOG_FIRST);
+    bool opened = begin_in(mt_log_fd_create_instead(f.path, sizeof f.path), -1, MT_LOG_FIRST);
     int error = errno;
     mt_shelter_leave(&shelter);
     if (!opened) errno = error ? error : EIO;
