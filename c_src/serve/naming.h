@@ -3,10 +3,10 @@
  *
  * What an address is called is found once and kept:
  *
- *   address at a moment ──objects──▶ object + address ──table──▶ name
- *                              │ none                              │ new: symbols, debug
- *                              ▼                                   ▼ (files are opened)
- *                             jit ─────────────────────────────▶ name, for this run only
+ *   address at a moment ──objects──▶ object + address ──name_table──▶ name
+ *                              │ none                                   │ new: lookup
+ *                              ▼                                        ▼ (files are opened)
+ *                             jit ──────────────────────────────────▶ name, for this run only
  *
  * Names outlive the objects that they lie in. The table is emptied before a run when its names
  * have taken 8 MiB; everything else that naming took is given back at the end of the run.
