@@ -19,20 +19,17 @@ static void usage(void) {
 static int report(const mt_arguments *a, pid_t pid) {
     mt_outfile outfile;
     mt_target target;
-    if (mt_show_check(&a->show) != 0) return MT_EXIT_FAILED;
+    int status = MT_EXIT_FAILED;
+    if (mt_show_check(&a->show) != 0) return status;
     int fd = mt_find_tables_or_say(pid);
-    if (fd < 0) return MT_EXIT_FAILED;
-    bool open = mt_target_open(&target, fd, pid);
-    mt_shown shown = MT_SHOWN_FAILED;
-    if (open && mt_outfile_prepare(&outfile, a->outfile, stdout) == 0) {
-        mt_target_look(&target, false);
-        mt_delivery d = {.show = &a->show, .outfile = &outfile};
-        shown = mt_deliver(&target, &d);
-        if (mt_outfile_close(&outfile) != 0) shown = MT_SHOWN_FAILED;
+    if (fd < 0) return status;
+    if (mt_target_open(&target, fd, pid)) {
+        if (mt_outfile_prepare(&outfile, a->outfile, stdout) == 0)
+            status = mt_deliver_once(&target, &a->show, &outfile);
+        mt_target_close(&target);
     }
-    if (open) mt_target_close(&target);
     close(fd);
-    return shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
+    return status;
 }
 
 int mt_command_report(int argc, char **argv) {

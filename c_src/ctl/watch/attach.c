@@ -126,13 +126,6 @@ static int attach(const mt_arguments *a, pid_t pid) {
     return result == MT_ATTACH_DONE ? 0 : MT_EXIT_FAILED;
 }
 
-static int report_last(const mt_arguments *a, mt_target *t, mt_outfile *outfile) {
-    mt_delivery d = {.show = &a->show, .outfile = outfile};
-    mt_target_look(t, false);
-    mt_shown shown = mt_deliver(t, &d);
-    return mt_outfile_close(outfile) != 0 || shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
-}
-
 static int detach_target(const mt_arguments *a, mt_target *t) {
     char *object = mt_program_object();
     mt_outfile outfile;
@@ -147,7 +140,7 @@ static int detach_target(const mt_arguments *a, mt_target *t) {
             mt_say("%d is still traced: %s", (int)t->pid, reason_of(result));
     }
     free(object);
-    return result == MT_ATTACH_DONE ? report_last(a, t, &outfile) : MT_EXIT_FAILED;
+    return result == MT_ATTACH_DONE ? mt_deliver_once(t, &a->show, &outfile) : MT_EXIT_FAILED;
 }
 
 static int detach(const mt_arguments *a, pid_t pid) {

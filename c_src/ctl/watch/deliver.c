@@ -54,3 +54,10 @@ mt_shown mt_deliver(mt_target *t, const mt_delivery *d) {
     mt_census_free(census);
     return shown;
 }
+
+int mt_deliver_once(mt_target *t, const mt_show *show, mt_outfile *outfile) {
+    mt_delivery d = {.show = show, .outfile = outfile};
+    mt_target_look(t, false);
+    mt_shown shown = mt_deliver(t, &d);
+    return mt_outfile_close(outfile) != 0 || shown == MT_SHOWN_FAILED ? MT_EXIT_FAILED : 0;
+}

@@ -16,4 +16,8 @@ typedef struct mt_delivery {
  * said on stderr. */
 mt_shown mt_deliver(mt_target *target, const mt_delivery *delivery);
 
+/* The one report of a command: what the target holds now; then the outfile is closed. 0, or
+ * MT_EXIT_FAILED. */
+int mt_deliver_once(mt_target *target, const mt_show *show, mt_outfile *outfile);
+
 #endif
