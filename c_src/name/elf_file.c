@@ -51,30 +51,10 @@ uint64_t mt_elf_hash_headers(const ElfW(Phdr) * headers, size_t n) {
     return h;
 }
 
-void mt_elf_build_id(const void *notes, size_t bytes, mt_elf_identity *identity) {
-    const char *at = notes;
-    while (bytes >= sizeof(ElfW(Nhdr))) {
-        ElfW(Nhdr) n;
-        memcpy(&n, at, sizeof n);
-        uint64_t name = ((uint64_t)n.n_namesz + 3) & ~3ull;
-        uint64_t data = ((uint64_t)n.n_descsz + 3) & ~3ull;
-        if (sizeof n + name + data > bytes) return;
-        if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 &&
-            memcmp(at + sizeof n, "GNU", 4) == 0 && n.n_descsz > 0 &&
-            n.n_descsz <= MT_BUILD_ID_MAX) {
-            memcpy(identity->build_id, at + sizeof n + name, n.n_descsz);
-            identity->build_id_bytes = n.n_descsz;
-            return;
-        }
-        at += sizeof n + name + data;
-        bytes -= sizeof n + name + data;
-    }
-}
-
 static void read_notes(mt_elf *f, uint64_t offset, uint64_t bytes) {
     void *notes = bytes <= MAX_NOTES ? mt_elf_copy(f, offset, bytes) : NULL;
     if (!notes) return;
-    mt_elf_build_id(notes, bytes, &f->identity);
+    f->identity.build_id_bytes = mt_build_id_find(notes, bytes, f->identity.build_id);
     mt_memory_unmap(notes, bytes + 1);
 }
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MT_BUILD_ID_MAX = 32 };
+#include "record/build_id.h"
 
 typedef struct mt_elf_identity {
     uint64_t headers; /* mt_elf_hash_headers */
@@ -35,9 +35,6 @@ typedef struct mt_elf {
 
 /* A hash of what program headers say about a file's layout. */
 uint64_t mt_elf_hash_headers(const ElfW(Phdr) * headers, size_t n);
-
-/* Finds the GNU build id in a note segment, if it is there and fits. */
-void mt_elf_build_id(const void *notes, size_t bytes, mt_elf_identity *identity);
 
 /* Same build id or, where `expected` has none, the same program headers. */
 bool mt_elf_is(const mt_elf *f, const mt_elf_identity *expected);

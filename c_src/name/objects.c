@@ -44,7 +44,8 @@ static void identify(mt_object *object, const struct dl_phdr_info *info) {
     for (int i = 0; i < info->dlpi_phnum && !id->build_id_bytes; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         if (p->p_type == PT_NOTE && is_loaded(info, p))
-            mt_elf_build_id((const void *)(object->base + p->p_vaddr), p->p_memsz, id);
+            id->build_id_bytes = mt_build_id_find((const void *)(object->base + p->p_vaddr),
+                                                  p->p_memsz, id->build_id);
     }
 }
 

@@ -15,7 +15,7 @@ enum {
     COMMAND = 8192,
     START_WORDS = sizeof(mt_log_start) / 8,
     TOLD_WORDS = 4096,
-    OBJECT_WORDS = 6 + MT_SEEN_BUILD_ID / 8 + MT_SEEN_PATH / 8 + 1,
+    OBJECT_WORDS = 6 + MT_BUILD_ID_MAX / 8 + MT_SEEN_PATH / 8 + 1,
     GONE_WORDS = 4
 };
 
@@ -89,9 +89,9 @@ static uint32_t tell_one(uint64_t *to, uint32_t i) {
     uint32_t n = 0;
     if (told[i] == IT_HAS_ENDED && !until) told[i] = NOTHING;
     if (told[i] == NOTHING && !(until && until < about.ns)) {
-        uint64_t w[5 + MT_SEEN_BUILD_ID / 8] = {e->lo, e->hi, e->base,
-                                                mt_log_clock_then(ticks, ns, e->since_ns),
-                                                e->build_id_bytes};
+        uint64_t w[5 + MT_BUILD_ID_MAX / 8] = {e->lo, e->hi, e->base,
+                                               mt_log_clock_then(ticks, ns, e->since_ns),
+                                               e->build_id_bytes};
         memcpy(w + 5, e->build_id, e->build_id_bytes);
         n = mt_log_define(to, MT_LOG_DEF_OBJECT, 0, w, 5 + (e->build_id_bytes + 7) / 8, e->path,
                           (uint32_t)strlen(e->path));

@@ -69,32 +69,11 @@ void mt_mapped_path(const mt_mapped *m, char *path, size_t room) {
     }
 }
 
-/* Of the notes that are in `notes`: 4-byte words, a name and a description, each filled up
- * (elf(5)). */
-static bool find_build_id(const unsigned char *notes, size_t bytes, mt_mapped_file *file) {
-    ElfW(Nhdr) n;
-    for (size_t at = 0; bytes - at >= sizeof n;) {
-        memcpy(&n, notes + at, sizeof n);
-        at += sizeof n;
-        size_t name = ((size_t)n.n_namesz + 3) & ~(size_t)3;
-        size_t description = ((size_t)n.n_descsz + 3) & ~(size_t)3;
-        if (name > bytes - at || description > bytes - at - name) return false;
-        if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 &&
-            memcmp(notes + at, "GNU", 4) == 0 && n.n_descsz <= sizeof file->build_id) {
-            memcpy(file->build_id, notes + at + name, n.n_descsz);
-            file->build_id_bytes = n.n_descsz;
-            return true;
-        }
-        at += name + description;
-    }
-    return false;
-}
-
 static void read_build_id(const mt_peek *peek, uint64_t base, const ElfW(Phdr) * note,
                           void *notes, size_t n, mt_mapped_file *file) {
     if (note->p_filesz < n) n = note->p_filesz;
     if (mt_peek_copy(peek, (uintptr_t)(base + note->p_vaddr), notes, n))
-        find_build_id(notes, n, file);
+        file->build_id_bytes = mt_build_id_find(notes, n, file->build_id);
 }
 
 static bool holds(const ElfW(Phdr) * p, const mt_mapped *code) {

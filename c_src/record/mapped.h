@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "build_id.h"
 #include "peek.h"
 
 typedef struct mt_mapped {
@@ -32,7 +33,7 @@ typedef struct mt_mapped_file {
     uint64_t base; /* what is added to the addresses in the file */
     bool apart;    /* from where the header is mapped: mapped once more, elsewhere */
     uint32_t build_id_bytes;
-    uint8_t build_id[32];
+    uint8_t build_id[MT_BUILD_ID_MAX];
 } mt_mapped_file;
 
 /* What reading one needs, on no stack that may be small. */

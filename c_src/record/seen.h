@@ -34,7 +34,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { MT_SEEN_ENTRIES = 4096, MT_SEEN_PATH = 448, MT_SEEN_BUILD_ID = 32 };
+#include "build_id.h"
+
+enum { MT_SEEN_ENTRIES = 4096, MT_SEEN_PATH = 448 };
 
 typedef struct mt_seen {
     uint64_t lo, hi;           /* of the executable mapping */
@@ -42,7 +44,7 @@ typedef struct mt_seen {
     uint64_t since_ns;         /* CLOCK_MONOTONIC: when it was found */
     _Atomic uint64_t until_ns; /* when it was found to be gone; 0: it is there */
     uint32_t build_id_bytes;
-    uint8_t build_id[MT_SEEN_BUILD_ID];
+    uint8_t build_id[MT_BUILD_ID_MAX];
     char path[MT_SEEN_PATH]; /* "": in no file; too long a one: "..." and its end */
 } mt_seen;
 

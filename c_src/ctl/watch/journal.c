@@ -23,7 +23,7 @@ static mt_census_object *noted(const mt_seen_journal *journal, uint32_t *n, void
     for (uint32_t i = 0; i < count; i++) {
         mt_seen *e = &copy[i];
         e->path[MT_SEEN_PATH - 1] = '\0';
-        if (e->build_id_bytes > MT_SEEN_BUILD_ID) e->build_id_bytes = 0;
+        if (e->build_id_bytes > MT_BUILD_ID_MAX) e->build_id_bytes = 0;
         objects[i] = (mt_census_object){.lo = e->lo,
                                         .hi = e->hi,
                                         .base = e->base,
