@@ -27,9 +27,10 @@ typedef struct mt_arguments {
 /* Which options a command has, beside those of show.h. */
 enum { MT_ARGUMENTS_TABLE = 1, MT_ARGUMENTS_RUN = 2, MT_ARGUMENTS_OUTFILE = 4 };
 
-/* Options come first; "--" ends them, and so does what begins with no "-". No abbreviations.
- * False where the command ends here, with `*status`: `usage` was wanted and has been called, or
- * something is wrong and that has been said. */
+/* Options come first; "--" ends them, and so does what begins with no "-". No abbreviations;
+ * the value of a short option may stand right behind it (getopt(3)). False where the command
+ * ends here, with `*status`: `usage` was wanted and has been called, or something is wrong and
+ * that has been said. */
 bool mt_arguments_parse(mt_arguments *arguments, unsigned which, void (*usage)(void), int argc,
                         char **argv, int *status);
 

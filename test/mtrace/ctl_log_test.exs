@@ -296,7 +296,8 @@ defmodule Mtrace.CtlLogTest do
     assert output =~ "/not/here/moved::+0x"
     assert said =~ "no names from /not/here/moved"
 
-    output = log!(["--remaining", "--libraries", "/none:#{folder}/libs", path])
+    File.mkdir_p!(Path.join(folder, "empty"))
+    output = log!(["--remaining", "--libraries", "#{folder}/empty:#{folder}/libs", path])
     assert output =~ "/not/here/moved::main : num blocks: 1"
 
     # By its whole path, as in a copy of the other machine's root.

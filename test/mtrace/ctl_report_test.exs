@@ -81,6 +81,12 @@ defmodule Mtrace.CtlReportTest do
     assert length(stacks(text)) == 6
     assert text =~ "[allocs: 60/31.680 KB]"
 
+    # As getopt has it.
+    for words <- [["-scount"], ["-s=count"], ["-s", "count"]] do
+      {text, 7} = left(words)
+      assert text =~ ~r/ by process .*, by count$|at the end .*, by count$/m
+    end
+
     {text, 7} = left(["--leaks-only", "1h"])
     assert text == ""
   end

@@ -427,10 +427,50 @@ defmodule Mtrace.CtlRunTest do
             ["report", "0"],
             ["report", "1", "2"],
             ["attach", "--outfile", "x", "1"],
+            ["run", "-x", "true"],
+            ["run", "-x5", "true"],
+            ["run", "-s", "true"],
+            ["run", "-sbogus", "true"],
+            ["log", "-x5", "file"],
+            ["show", "-x5", "file"],
             ["nonsense"]
           ] do
         assert {"", sentence, 2} = run(args)
         assert length(String.split(sentence, "\n", trim: true)) == 1, inspect({args, sentence})
+      end
+    end
+
+    # A folder that was mistyped was not searched, and nobody was told.
+    test "folders of --libraries that are not there, are none, or may not be searched", %{
+      tmp_dir: folder
+    } do
+      for command <- [["run", "echo"], ["report", "1"], ["show", "x"], ["log", "x"]],
+          {folders, why} <- [
+            {"/surely/not/there", "--libraries /surely/not/there: there is no such folder"},
+            {"#{folder}:/surely", "--libraries /surely: there is no such folder"},
+            {"/etc/passwd", "--libraries /etc/passwd: it is no folder"},
+            {"/etc/passwd/x", "--libraries /etc/passwd/x: Not a directory"}
+          ] do
+        [name | arguments] = command
+        assert {"", sentence, 2} = run([name, "--libraries", folders | arguments])
+        assert sentence =~ why
+        assert length(String.split(sentence, "\n", trim: true)) == 1
+      end
+
+      assert {"", _, 0} = run(["run", "--libraries", ":#{folder}:", left(), "clean"])
+      closed = Path.join(folder, "closed")
+      File.mkdir!(closed)
+      File.chmod!(closed, 0o644)
+      nobody = ~w(--reuid=65534 --regid=65534 --clear-groups)
+
+      if System.find_executable("setpriv") &&
+           match?({_, 0}, System.cmd("setpriv", nobody ++ ["test", "-x", path()])) do
+        {said, 2} =
+          System.cmd("setpriv", nobody ++ [path(), "run", "--libraries", closed, "true"],
+            stderr_to_stdout: true
+          )
+
+        assert said =~ "--libraries #{closed}: the folder may not be searched"
       end
     end
 

@@ -45,7 +45,8 @@ typedef struct mt_show {
 
 /* Does argv[0] name an option of this file? The number of words that it takes with its
  * argument (1 or 2), which are then noted in `show`; 0 if it is not one; -1 if it is, but
- * wrong, which has been said then. `--name VALUE` and `--name=VALUE` both do. */
+ * wrong, which has been said then. `--name VALUE` and `--name=VALUE` both do, for a short one
+ * `-nVALUE` too. Folders are looked at, so that a mistyped one is not searched in silence. */
 int mt_show_option(mt_show *show, int argc, char **argv);
 
 /* The options of this file for --help, a line or two each, at most 80 columns. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl/commands.h"
@@ -32,12 +33,14 @@ const char *const mt_show_help =
     "is that of its oldest chunk. Files are written with mode 0600.\n";
 
 /* The value of an option, in the same word or the next; how many words, 0 if it is another
- * option, -1 if there is no value. */
+ * option, -1 if there is no value. A short option's stands right behind it (getopt(3)). */
 static int value(const char *name, int argc, char **argv, const char **out) {
     size_t n = strlen(name);
-    if (strncmp(argv[0], name, n) != 0 || (argv[0][n] && argv[0][n] != '=')) return 0;
+    bool is_short = name[1] != '-';
+    if (strncmp(argv[0], name, n) != 0 || (argv[0][n] && argv[0][n] != '=' && !is_short))
+        return 0;
     if (argv[0][n]) {
-        *out = argv[0] + n + 1;
+        *out = argv[0] + n + (argv[0][n] == '=');
         if (**out) return 1;
     } else if (argc > 1 && *argv[1]) {
         *out = argv[1];
@@ -90,6 +93,36 @@ static bool set_age(mt_show *show, const char *text) {
     return false;
 }
 
+static bool is_folder(const char *path) {
+    struct stat s;
+    if (stat(path, &s) != 0) {
+        mt_say("--libraries %s: %s", path,
+               errno == ENOENT ? "there is no such folder; several are separated by colons"
+                               : strerror(errno));
+    } else if (!S_ISDIR(s.st_mode)) {
+        mt_say("--libraries %s: it is no folder; give that in which the files lie", path);
+    } else if (access(path, X_OK) != 0) {
+        mt_say("--libraries %s: the folder may not be searched: %s", path, strerror(errno));
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* Who mistypes one would get another file's names, or none, without a word. */
+static bool set_folders(mt_show *show, const char *folders) {
+    char *copy = strdup(folders);
+    bool well = copy != NULL;
+    if (!copy) mt_say("there is not enough memory for --libraries");
+    for (char *at = copy; well && at;) {
+        char *folder = strsep(&at, ":");
+        if (*folder) well = is_folder(folder);
+    }
+    free(copy);
+    show->folders = folders;
+    return well;
+}
+
 static bool set_flag(mt_show *show, const char *word) {
     if (strcmp(word, "--flame-graph") == 0) show->flame_graph = true;
     else if (strcmp(word, "--no-lines") == 0) show->no_lines = true;
@@ -112,7 +145,7 @@ int mt_show_option(mt_show *show, int argc, char **argv) {
                   {"--pprof", NULL, &show->pprof_path},
                   {"--save", NULL, &show->save_path},
                   {"--diff", NULL, &show->diff_path},
-                  {"--libraries", NULL, &show->folders}};
+                  {"--libraries", set_folders, NULL}};
     if (argc < 1) return 0;
     if (set_flag(show, argv[0])) return 1;
     for (size_t i = 0; i < sizeof option / sizeof *option; i++) {
