@@ -47,6 +47,10 @@ static void a_pattern_is_found_anywhere_unless_anchored(void **state) {
                  {"a$b", "xa$by", true},
                  {"*b", "ab", true},
                  {"leak:foo", "foo", true},
+                 {"main", "__libc_start_main", true},
+                 {"^main$", "__libc_start_main", false},
+                 {"^main$", "main", true},
+                 {"{lambda", "f()::{lambda()#1}", true},
                  {"leak:foo", "leak:foo", true},
                  {"leak:", "leak:", false},
                  {"  foo\t", "foo", true},
@@ -103,6 +107,10 @@ static void what_cannot_be_read_is_refused(void **state) {
     (void)state;
     assert_null(mt_ignore_read(fixture_path("absent")));
     assert_null(mt_ignore_read(fixture_folder));
+    FILE *file = fopen(fixture_path("valgrind"), "w");
+    fputs("# known\n{\n   a name\n   Memcheck:Leak\n   fun:malloc\n   fun:main\n}\n", file);
+    fclose(file);
+    assert_null(mt_ignore_read(fixture_path("valgrind")));
 }
 
 int main(void) {

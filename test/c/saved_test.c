@@ -152,7 +152,7 @@ static void other_versions_and_byte_orders_are_refused(void **state) {
     (void)state;
     char *copy = malloc(n);
     memcpy(copy, bytes, n);
-    copy[8] = 2;
+    copy[8] = MT_SAVED_VERSION + 1;
     assert_null(mt_saved_read(write_bytes(copy, n)));
     memcpy(copy, bytes, n);
     for (int i = 0; i < 8; i++) copy[i] = bytes[7 - i];

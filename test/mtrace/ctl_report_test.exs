@@ -91,6 +91,17 @@ defmodule Mtrace.CtlReportTest do
     assert text == ""
   end
 
+  # Which of the tables is full is known by test/c/room_test.c.
+  test "it is said what there was no room for, and what to do", %{folder: folder} do
+    saved = Path.join(folder, "saved")
+    {text, 7} = left(["--slots", "16", "--save", saved])
+    assert text =~ ~r/ chunks not recorded: these figures are too low$/m
+    assert text =~ "no room: 16 slots for chunks; give more --slots, or --sample\n"
+    refute text =~ "different stacks"
+    {shown, 0} = ctl(["show", saved])
+    assert shown =~ "no room: 16 slots for chunks; give more --slots, or --sample\n"
+  end
+
   test "patterns leave stacks out", %{folder: folder} do
     patterns = Path.join(folder, "patterns")
     File.write!(patterns, "# known\nleak:^many$\n*left.c:no such line\ninn*r\n")

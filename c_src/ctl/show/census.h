@@ -39,7 +39,11 @@ typedef struct mt_census {
     mt_census_object *object;
     /* Coverage; recorded: live chunks that are known. */
     uint64_t recorded, ignored, thinned, interval, slots, evicted_sites;
-    uint64_t unnoted; /* files whose place was not noted: what lies there has no name */
+    /* Where chunks were ignored in exact mode: what may have lacked room for them. */
+    bool no_slots, no_rows;
+    uint64_t slots_asked; /* for which there was no memory; 0: there was */
+    uint64_t rows;        /* for so many stacks there is room */
+    uint64_t unnoted;     /* files whose place was not noted: what lies there has no name */
     uint64_t allocations, frees; /* calls since the start */
     uint64_t count, bytes;       /* live, sums of the sites */
     /* Of the process, in bytes; 0: not known. The allocator's: mappings that chunks lie in. */

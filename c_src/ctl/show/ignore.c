@@ -51,16 +51,30 @@ static bool add(mt_ignore *ignore, char *line) {
     return p.text != NULL;
 }
 
+/* valgrind's suppressions are whole stacks between braces: a line of them is no pattern. */
+static bool is_valgrinds(char *line) {
+    return strcmp(trimmed(line), "{") == 0;
+}
+
 mt_ignore *mt_ignore_read(const char *path) {
     mt_ignore *ignore = calloc(1, sizeof *ignore);
     FILE *file = ignore ? fopen(path, "re") : NULL;
     char *line = NULL;
     size_t room = 0;
-    bool good = file != NULL;
+    bool good = file != NULL, foreign = false;
     errno = file ? 0 : errno;
-    while (good && getline(&line, &room, file) >= 0) good = add(ignore, line);
-    if (!file || !good || ferror(file)) {
-        mt_say("the patterns in %s cannot be read: %s", path, strerror(errno ? errno : ENOMEM));
+    while (good && !foreign && getline(&line, &room, file) >= 0) {
+        foreign = is_valgrinds(line);
+        good = add(ignore, line);
+    }
+    if (!file || !good || foreign || ferror(file)) {
+        if (foreign)
+            mt_say("%s has suppressions of valgrind's, which tell of whole stacks: here each "
+                   "line is a pattern, and ^NAME$ what fun:NAME is there",
+                   path);
+        else
+            mt_say("the patterns in %s cannot be read: %s", path,
+                   strerror(errno ? errno : ENOMEM));
         mt_ignore_free(ignore);
         ignore = NULL;
     }

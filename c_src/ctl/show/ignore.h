@@ -1,8 +1,11 @@
-/* ignore: patterns for names, a file of them as LeakSanitizer's suppressions are written.
+/* ignore: patterns for names, a file of them as LeakSanitizer's suppressions are written, which
+ * heaptrack reads too. (heaptrace's are plain text that is found anywhere in a stack; those of
+ * valgrind, in which a name is a whole one, are refused.)
  *
  * One pattern a line; `leak:` before it is passed over; empty lines and those that begin with #
  * are none. A pattern is found anywhere in a name; `*` stands for any text, `^` at its
- * beginning and `$` at its end for the name's own.
+ * beginning and `$` at its end for the name's own: `main` is found in __libc_start_main too,
+ * `^main$` is main alone.
  */
 #ifndef MT_CTL_IGNORE_H
 #define MT_CTL_IGNORE_H
@@ -13,7 +16,7 @@
 
 typedef struct mt_ignore mt_ignore;
 
-/* NULL if the file cannot be read, which has been said. */
+/* NULL if the file cannot be read or is one of valgrind's, which has been said. */
 mt_ignore *mt_ignore_read(const char *path);
 
 /* Is any of them found in this name? NULL is no name. */

@@ -6,6 +6,7 @@
 
 #include "ctl/plain.h"
 #include "record/seen.h"
+#include "record/sites.h"
 #include "shorten.h"
 #include "sizes.h"
 
@@ -129,6 +130,28 @@ static void left_out(const char *what, const mt_view_sum *sum, FILE *out) {
             mt_count_text(sum->sites, "stack").text);
 }
 
+/* What may have lacked room is told with what makes more of it. */
+static void not_recorded(const mt_census *c, FILE *out) {
+    fprintf(out, PREFIX "%s not recorded: these figures are too low\n",
+            mt_count_text(c->ignored, "chunk").text);
+    if (c->no_slots) {
+        fprintf(out, PREFIX "no room: %" PRIu64 " slots for chunks; ", c->slots);
+        if (c->slots_asked)
+            fprintf(out, "there was no memory for the %" PRIu64 " of --slots: give --sample\n",
+                    c->slots_asked);
+        else fputs("give more --slots, or --sample\n", out);
+    }
+    if (c->no_rows) {
+        fprintf(out, PREFIX "no room: %" PRIu64 " different stacks; give ", c->rows);
+        if (c->rows < MT_SITES_MOST) fputs("more --slots, ", out);
+        fputs("a smaller --depth, so that more of them are alike, or --sample\n", out);
+    }
+    if (!c->no_slots && !c->no_rows)
+        fputs(PREFIX "there was room: they were allocated in a callback of dl_iterate_phdr, in "
+                     "threads for which no memory was left, or at odd addresses\n",
+              out);
+}
+
 static void coverage(const mt_census *c, FILE *out) {
     figure("coverage", out);
     if (c->exact) fputs("exact", out);
@@ -137,11 +160,7 @@ static void coverage(const mt_census *c, FILE *out) {
             c->ignored);
     if (!c->exact) fprintf(out, ", %" PRIu64 " thinned", c->thinned);
     fputc('\n', out);
-    if (c->exact && c->ignored)
-        fprintf(out,
-                PREFIX "%" PRIu64 " chunks found no room in %" PRIu64
-                       " slots: these figures are too low; give more --slots\n",
-                c->ignored, c->slots);
+    if (c->exact && c->ignored) not_recorded(c, out);
     figure("calls", out);
     fprintf(out, "%" PRIu64 " of malloc, realloc and the like, %" PRIu64 " of free\n",
             c->allocations, c->frees);

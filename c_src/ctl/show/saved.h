@@ -24,7 +24,7 @@
 #include "record/log_format.h"
 
 #define MT_SAVED_MAGIC 0x0a7375736e656301ull /* "\1census\n" */
-enum { MT_SAVED_VERSION = 1 };
+enum { MT_SAVED_VERSION = 2 };
 
 typedef struct mt_saved_header {
     uint64_t magic;
@@ -43,6 +43,10 @@ typedef struct mt_saved_header {
     EACH(recorded)                                                                             \
     EACH(ignored)                                                                              \
     EACH(thinned)                                                                              \
+    EACH(no_slots)                                                                             \
+    EACH(no_rows)                                                                              \
+    EACH(slots_asked)                                                                          \
+    EACH(rows)                                                                                 \
     EACH(interval)                                                                             \
     EACH(slots)                                                                                \
     EACH(evicted_sites)                                                                        \

@@ -18,7 +18,7 @@ const char *const mt_show_help =
     "  --leaks-only AGE   only what is older: 500ms, 10s, 5m, 2h\n"
     "  --ignore FILE      leave out stacks with a function, source file or object\n"
     "                     that a line of FILE is found in; * stands for any text, ^\n"
-    "                     and $ for the beginning and the end of the name\n"
+    "                     and $ for the beginning and the end of the name: ^main$\n"
     "  --flame-graph      collapsed stacks instead of the text, for flamegraph.pl;\n"
     "                     --flame-graph=FILE writes them there, beside the text\n"
     "  --pprof FILE       write a profile for pprof\n"

@@ -9,6 +9,7 @@
 
 #include "journal.h"
 #include "record/options.h"
+#include "room.h"
 #include "tables.h"
 
 /* A site that is being added up. */
@@ -220,6 +221,15 @@ static void add_counters(mt_census *c, const mt_target *t) {
     c->thinned = total[MT_COUNT_thinned];
 }
 
+static void add_room(mt_census *c, const mt_target *t, const mt_tables *tables) {
+    c->rows = tables->sites.rows;
+    if (t->header->slots < t->header->slots_asked) c->slots_asked = t->header->slots_asked;
+    if (!c->exact || !c->ignored) return;
+    mt_room room = mt_room_lacked(tables);
+    c->no_slots = room.no_slots;
+    c->no_rows = room.no_rows;
+}
+
 static uint64_t now(clockid_t clock) {
     struct timespec t;
     clock_gettime(clock, &t);
@@ -263,6 +273,7 @@ mt_census *mt_target_census(mt_target *t, uint64_t older_than_ns) {
     well = well && join_sums(b);
     describe(b, t);
     add_counters(&b->census, t);
+    add_room(&b->census, t, &b->tables);
     b->census.memory = b;
     free(b->index);
     free(b->sum);
