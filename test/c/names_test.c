@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "ctl/show/named_kept.h"
 #include "ctl/show/names.h"
 #include "name/elf_file.h"
 
@@ -64,6 +65,55 @@ static void an_address_has_its_function_lines_and_inlined_calls(void **state) {
     assert_ptr_equal(found(names, 21), place);
     assert_null(mt_names_missing(names, 0));
     mt_names_close(names);
+}
+
+/* What this process has asked the kernel to read, so far. */
+static unsigned long long bytes_read(void) {
+    unsigned long long n = 0;
+    FILE *io = fopen("/proc/self/io", "r");
+    assert_non_null(io);
+    assert_int_equal(fscanf(io, "rchar: %llu", &n), 1);
+    fclose(io);
+    return n;
+}
+
+static unsigned long long bytes_for_the_chain(mt_named_kept *kept, const char *path) {
+    unsigned long long before = bytes_read();
+    mt_names *names = mt_names_open(NULL);
+    mt_names_keep(names, kept);
+    add(names, path, 10, 0);
+    assert_the_chain(found(names, 20));
+    mt_names_close(names);
+    return bytes_read() - before;
+}
+
+/* Of 300 processes that ended together each had the C library read for it. */
+static void a_file_that_is_kept_is_not_read_again(void **state) {
+    (void)state;
+    make("a.so", "-Wl,--build-id=sha1");
+    mt_named_kept *kept = mt_named_kept_open();
+    assert_int_equal(mt_named_kept_due_ms(kept), -1);
+    unsigned long long first = bytes_for_the_chain(kept, fixture_path("a.so"));
+    assert_true(mt_named_kept_due_ms(kept) > 0);
+    mt_named_kept_tidy(kept);
+    assert_true(bytes_for_the_chain(kept, fixture_path("a.so")) < first / 4);
+    assert_true(bytes_for_the_chain(NULL, fixture_path("a.so")) > first / 2);
+    mt_named_kept_close(kept);
+}
+
+static void a_kept_file_that_was_replaced_is_read_again(void **state) {
+    (void)state;
+    mt_named_kept *kept = mt_named_kept_open();
+    make("none.so", "-Wl,--build-id=none");
+    bytes_for_the_chain(kept, fixture_path("none.so"));
+    uint64_t before = inside;
+    fixture_make("rm $D/none.so");
+    make("none.so", "-Wl,--build-id=none -falign-functions=256");
+    assert_true(inside != before);
+    bytes_for_the_chain(kept, fixture_path("none.so"));
+    make("none.so", "-Wl,--build-id=sha1"); /* the same path, and another file */
+    bytes_for_the_chain(kept, fixture_path("none.so"));
+    mt_named_kept_close(kept);
 }
 
 static void without_lines_there_are_functions(void **state) {
@@ -251,6 +301,8 @@ static void random_mappings_are_found_as_a_naive_search_finds_them(void **state)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_has_its_function_lines_and_inlined_calls),
+        cmocka_unit_test(a_file_that_is_kept_is_not_read_again),
+        cmocka_unit_test(a_kept_file_that_was_replaced_is_read_again),
         cmocka_unit_test(without_lines_there_are_functions),
         cmocka_unit_test(a_file_that_was_replaced_is_not_believed),
         cmocka_unit_test(where_there_was_no_build_id_none_will_do),

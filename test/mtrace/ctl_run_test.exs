@@ -223,10 +223,26 @@ defmodule Mtrace.CtlRunTest do
       refute report =~ "backtrace"
     end
 
+    # Without handlers of ours it was judged by its name.
     test "that calls itself something else is not taken for another one" do
-      {_, report, 0} = run(["run", left(), "renamed"])
+      for options <- [[], ["--no-signals"], ["--signals"]] do
+        {_, report, 0} = run(["run"] ++ options ++ [left(), "renamed"])
+        assert report =~ "[count/peak: 10/10]"
+        refute report =~ "executed another program in its place"
+      end
+
+      ignoring = ~s(trap "" QUIT; exec "$0" run "$1" renamed 2>&1)
+      {report, 0} = System.cmd("sh", ["-c", ignoring, path(), left()])
       assert report =~ "[count/peak: 10/10]"
-      refute report =~ "executed another program in its place"
+      assert report =~ ~r/\d+ ended by _exit: its tables tell/
+    end
+
+    test "that has no memory for our tables says so itself, and nothing else is said" do
+      limited = ~s(ulimit -v 60000; exec "$0" run "$1" 2>&1)
+      {said, 0} = System.cmd("sh", ["-c", limited, path(), left()])
+      assert said =~ "mtrace: no memory that can be shared"
+      assert said =~ "was not traced: our object was loaded into it, but had no tables to share"
+      refute said =~ "was not loaded"
     end
 
     test "finds behind its variables what the kernel put there" do
@@ -281,6 +297,22 @@ defmodule Mtrace.CtlRunTest do
       assert length(Regex.scan(~r/end of process \d+ \(\S*ctl_left\)/, report)) == 1
       assert report =~ ~r/end of process \d+ \(\S*ctl_left exit 0\)/
       refute report =~ "ctl_left clean"
+    end
+
+    # Each report had all files read anew, one after the other, and who waited was not looked at.
+    test "those that end together are reported with the figures of their ends" do
+      ten = ~s(for i in 0 1 2 3 4 5 6 7 8 9; do "#{left()}" & done; )
+      {_, report, 0} = shell(["--children"], String.duplicate(ten, 4) <> "wait; true")
+
+      reports =
+        for part <- String.split(report, "\n["), part =~ ~r/ctl_left\), by size/, do: part
+
+      assert length(reports) == 40
+
+      assert length(Regex.scan(~r/\] leak \+0x\w+ \(ctl_left\) \S*ctl_left\.c:\d+\n/, report)) ==
+               40
+
+      assert length(Regex.scan(~r/VSS\/RSS\/shared\)   : \d/, report)) >= 40
     end
 
     test "one that is executed in the same process is followed" do

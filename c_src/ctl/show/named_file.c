@@ -8,6 +8,7 @@
 
 #include "name/demangle.h"
 #include "name/scopes.h"
+#include "named_kept.h"
 
 enum { NAME_ROOM = 4096, PATH_ROOM = 4096, LINES = MT_INLINES + 1 };
 
@@ -79,7 +80,10 @@ static bool can_be_read(mt_named_file *file, const mt_named_where *where) {
     if (file->path[0] != '/') return false;
     if (!file->asked) {
         file->asked = true;
+        if (mt_named_kept_take(where->kept, file, where->arena)) return true;
         look_for(file, where);
+        if (file->found && stat(file->found, &file->status) != 0)
+            file->status = (struct stat){0};
         if ((file->found || expected(file)) &&
             mt_symbols_read_all(&file->symbols, file->found ? file->found : file->path,
                                 expected(file), where->search_path) == 0)

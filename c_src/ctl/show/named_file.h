@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "name/debug.h"
 #include "name/memory.h"
@@ -24,17 +25,21 @@ typedef struct mt_named_file {
     mt_elf_identity identity;
     const char *missing; /* why it cannot be had, a sentence; NULL: it can, or not asked yet */
     const char *found;   /* where it was found; NULL: nowhere */
+    struct stat status;  /* of that, before it was read; all 0: not known */
     mt_symbols symbols;
     mt_debug *debug;
     bool asked, asked_debug;
 } mt_named_file;
+
+struct mt_named_kept;
 
 /* What it takes to look for files. */
 typedef struct mt_named_where {
     const char *folders;     /* between colons, or NULL: they come before a file's own path */
     const char *search_path; /* of debug files: debug_file.h */
     bool lines;
-    mt_arena *arena; /* what is found goes there */
+    mt_arena *arena;            /* what is found goes there */
+    struct mt_named_kept *kept; /* files that were read before, or NULL */
 } mt_named_where;
 
 /* Names the code at `address`, which is as in the file: one that lies before a return address.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "named_file.h"
+#include "named_kept.h"
 
 enum { FIRST_SLOTS = 8192 };
 
@@ -56,7 +57,10 @@ mt_names *mt_names_open(const char *folders) {
     names->slot = calloc(FIRST_SLOTS, sizeof *names->slot);
     names->slots = FIRST_SLOTS;
     if (folders) folders = mt_arena_string(&names->arena, folders);
-    names->where = (mt_named_where){folders, search_path(names, folders), true, &names->arena};
+    names->where = (mt_named_where){.folders = folders,
+                                    .search_path = search_path(names, folders),
+                                    .lines = true,
+                                    .arena = &names->arena};
     if (names->slot) return names;
     mt_names_close(names);
     return NULL;
@@ -64,6 +68,10 @@ mt_names *mt_names_open(const char *folders) {
 
 void mt_names_no_lines(mt_names *names) {
     names->where.lines = false;
+}
+
+void mt_names_keep(mt_names *names, mt_named_kept *kept) {
+    names->where.kept = kept;
 }
 
 /* The kernel's list of mappings has "\\012" for a line's end in a path, but nothing else for a
@@ -221,7 +229,8 @@ const char *mt_names_missing(mt_names *names, uint32_t i) {
 
 void mt_names_close(mt_names *names) {
     if (!names) return;
-    for (mt_named_file *f = names->files; f; f = f->next) mt_named_file_close(f);
+    for (mt_named_file *f = names->files; f; f = f->next)
+        mt_named_kept_give(names->where.kept, f);
     free(names->object);
     free(names->slot);
     mt_arena_empty(&names->arena);

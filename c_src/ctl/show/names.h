@@ -38,6 +38,11 @@ mt_names *mt_names_open(const char *folders);
  * Before the first find. */
 void mt_names_no_lines(mt_names *names);
 
+/* Files are taken from there, and kept there when names are closed (named_kept.h). Before the
+ * first find. */
+struct mt_named_kept;
+void mt_names_keep(mt_names *names, struct mt_named_kept *kept);
+
 /* Tells of a file that was mapped, as seen.h and log_format.h have it; `until` 0: not gone.
  * Times are of any clock, the same for all. Paths and build ids are copied. */
 void mt_names_object(mt_names *names, uint64_t lo, uint64_t hi, uint64_t base, uint64_t since,

@@ -39,6 +39,7 @@ typedef struct mt_show {
                              * chunks; here younger sites are left out. 0: everything */
     bool no_lines;          /* no source files and lines: faster */
     bool wide;              /* whole paths and names */
+    struct mt_named_kept *kept; /* files whose names are kept for the next census, or NULL */
 } mt_show;
 
 #define MT_SHOW_DEFAULT ((mt_show){.sort = {MT_SORT_SIZE}, .sorts = 1, .top = 10})

@@ -75,6 +75,7 @@ static int open_names(mt_view *view, const mt_show *show) {
     view->names = mt_names_open(show->folders);
     if (!view->names) return -1;
     if (show->no_lines) mt_names_no_lines(view->names);
+    mt_names_keep(view->names, show->kept);
     for (uint32_t i = 0; i < view->census->objects; i++) {
         const mt_census_object *o = &view->census->object[i];
         mt_names_object(view->names, o->lo, o->hi, o->base, o->since_ns, o->until_ns, o->path,

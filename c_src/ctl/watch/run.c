@@ -13,18 +13,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl/arguments.h"
+#include "child.h"
 #include "ctl/commands.h"
+#include "ctl/show/named_kept.h"
 #include "deliver.h"
 #include "orphans.h"
 #include "program.h"
 #include "socket.h"
 #include "start.h"
 #include "watch.h"
+
+enum { SLICE_MS = 50 };
 
 typedef struct {
     mt_arguments arguments;
@@ -34,12 +38,9 @@ typedef struct {
     mt_orphans *orphans; /* or NULL */
     sigset_t before;     /* the mask that the program gets */
     int signals;         /* a signalfd */
-    pid_t child;
-    char name[64];   /* what the kernel called it at its end */
-    uint64_t caught; /* the signals that it had handlers for then */
-    bool ended;
-    int status;  /* of waitpid */
+    mt_child child;
     bool traced; /* it has come to us once */
+    bool told;   /* why it is not traced has been said */
     bool left;   /* some report was of something */
     bool failed; /* some could not be written */
 } run;
@@ -64,42 +65,22 @@ static void serve(run *r, mt_target *t) {
     if (requests & MT_REGION_ENDING) mt_target_look(t, true);
 }
 
-static void say_how(const run *r, const mt_target *t, char *text, size_t n) {
-    const char *known = "its tables tell what it held then, not the figures of the process";
-    if (t->pid == r->child && WIFSIGNALED(r->status))
-        snprintf(text, n, "%d was ended by signal %d (%s): %s", (int)t->pid,
-                 WTERMSIG(r->status), strsignal(WTERMSIG(r->status)), known);
-    else
-        snprintf(text, n,
-                 "%d ended by _exit or a signal, or executed another program, which is not "
-                 "followed without --children: %s",
-                 (int)t->pid, known);
-}
-
-/* Another program was executed in its place, and did not come to us. A program may call itself
- * something else; but where there are handlers for all of our signals it is the one that we
- * know. (Another one has at most its own, for some: a BEAM.) */
-static bool was_replaced(const run *r, const mt_target *t) {
-    const uint64_t ours = 1u << (SIGUSR1 - 1) | 1u << (SIGUSR2 - 1) | 1u << (SIGQUIT - 1);
-    return t->pid == r->child && !t->final && WIFEXITED(r->status) &&
-           strcmp(r->name, t->name) != 0 && (r->caught & ours) != ours;
-}
-
 static void finish(run *r, mt_watched *w) {
     mt_target *t = &w->target;
-    char how[300];
+    char how[400];
     serve(r, t);
+    mt_child_is is = t->pid == r->child.pid ? mt_child_is_still(&r->child, t) : MT_CHILD_SAME;
     t->ended = true;
     if (r->orphans) mt_orphans_look(r->orphans, t);
     if (r->orphans) mt_orphans_ended(r->orphans, t->pid);
-    if (was_replaced(r, t)) {
+    if (is == MT_CHILD_OTHER) {
         mt_say("%s has executed another program in its place, %s, which is not followed; run "
                "that, or give --children",
-               t->name, r->name);
+               t->name, r->child.name);
     } else {
         mt_delivery d = {.show = &r->arguments.show, .outfile = &r->outfile};
         if (!t->final) {
-            say_how(r, t, how, sizeof how);
+            mt_child_tell(&r->child, t, is, how, sizeof how);
             d.ending = how;
         }
         mt_shown shown = mt_deliver(t, &d);
@@ -114,35 +95,45 @@ static void welcome(run *r) {
     int fd;
     while ((fd = mt_socket_take(&r->socket, &pid)) >= 0)
         if (mt_watch_add(&r->watch, fd, pid)) r->traced = true;
-}
-
-static void see_end(run *r) {
-    siginfo_t info = {0};
-    if (r->ended || waitid(P_PID, (id_t)r->child, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-        info.si_pid != r->child)
-        return;
-    mt_process_name(r->child, r->name);
-    r->caught = mt_process_caught(r->child);
-    r->ended = waitpid(r->child, &r->status, WNOHANG) == r->child;
+        else r->told = true;
 }
 
 /* What the terminal sends, the program gets itself. */
 static void pass_on(run *r) {
     struct signalfd_siginfo s;
     while (read(r->signals, &s, sizeof s) == sizeof s) {
-        if (s.ssi_signo == SIGCHLD) see_end(r);
-        else if (s.ssi_code <= 0 && !r->ended && (pid_t)s.ssi_pid != r->child)
-            kill(r->child, (int)s.ssi_signo);
+        if (s.ssi_signo == SIGCHLD) mt_child_see_end(&r->child);
+        else if (s.ssi_code <= 0 && !r->child.ended && (pid_t)s.ssi_pid != r->child.pid)
+            kill(r->child.pid, (int)s.ssi_signo);
     }
 }
 
-static void serve_all(run *r) {
+static uint64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Those that wait for us come first: where many end together, the reports of some are made
+ * while others wait to be looked at, which they do for two seconds only. So it is not all of
+ * them at once; false: there are more. */
+static bool serve_all(run *r) {
+    uint64_t begin = now_ms();
+    unsigned done = 0;
+    bool all = true;
     mt_watch_look(&r->watch);
+    for (unsigned i = r->watch.n; i-- > 0;)
+        if (!r->watch.list[i]->gone) serve(r, &r->watch.list[i]->target);
     for (unsigned i = r->watch.n; i-- > 0;) {
         mt_watched *w = r->watch.list[i];
-        if (w->gone && w->target.pid != r->child) finish(r, w);
-        else serve(r, &w->target);
+        if (!w->gone || w->target.pid == r->child.pid) continue;
+        if (done++ == 0 || now_ms() - begin < SLICE_MS) finish(r, w);
+        else all = false;
     }
+    mt_watched *w = mt_watch_find(&r->watch, r->child.pid);
+    if (w && !r->child.ended) mt_child_look(&r->child, &w->target);
+    mt_named_kept_tidy(r->arguments.show.kept);
+    return all;
 }
 
 static void look_for_orphans(run *r) {
@@ -150,6 +141,11 @@ static void look_for_orphans(run *r) {
     for (unsigned i = 0; i < r->watch.n; i++)
         mt_orphans_look(r->orphans, &r->watch.list[i]->target);
     mt_orphans_done(r->orphans);
+}
+
+/* The first of two that are due; -1 is never. */
+static int sooner(int a, int b) {
+    return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
 /* Processes whose end nobody tells us of are looked after now and then. */
@@ -160,12 +156,12 @@ static void wait_for_something(run *r) {
     fds[0] = (struct pollfd){r->signals, POLLIN, 0};
     fds[1] = (struct pollfd){r->socket.fd, POLLIN, 0};
     fds[2] = (struct pollfd){r->watch.bell[0], POLLIN, 0};
-    int patience = mt_orphans_due_ms(r->orphans);
+    int patience = sooner(mt_orphans_due_ms(r->orphans), mt_child_due_ms(&r->child));
+    patience = sooner(patience, mt_named_kept_due_ms(r->arguments.show.kept));
     for (unsigned i = 0; i < r->watch.n; i++) {
         mt_watched *w = r->watch.list[i];
-        if ((w->process < 0 || !w->listening) && (patience < 0 || patience > 100))
-            patience = 100;
-        if (w->target.pid != r->child && w->process >= 0)
+        if (w->process < 0 || !w->listening) patience = sooner(patience, 100);
+        if (w->target.pid != r->child.pid && w->process >= 0)
             fds[n++] = (struct pollfd){w->process, POLLIN, 0};
     }
     poll(fds, n, patience);
@@ -173,16 +169,18 @@ static void wait_for_something(run *r) {
 }
 
 static void follow(run *r) {
-    while (!r->ended) {
-        wait_for_something(r);
+    bool all = true;
+    while (!r->child.ended) {
+        if (all) wait_for_something(r);
         welcome(r);
-        serve_all(r);
+        all = serve_all(r);
         look_for_orphans(r);
         pass_on(r);
     }
     welcome(r);
-    serve_all(r);
-    mt_watched *w = mt_watch_find(&r->watch, r->child);
+    while (!serve_all(r))
+        ;
+    mt_watched *w = mt_watch_find(&r->watch, r->child.pid);
     if (w) finish(r, w);
 }
 
@@ -197,30 +195,27 @@ static bool take_signals(run *r) {
     return r->signals >= 0;
 }
 
-static bool has_memfd(void) {
-#ifdef SYS_memfd_create
-    int fd = (int)syscall(SYS_memfd_create, "mtrace", 1u);
-    if (fd >= 0) return close(fd), true;
-#endif
-    mt_say("no memory can be shared with the program: %s (memfd_create, Linux 3.17)",
-           strerror(errno));
-    return false;
-}
-
 static int end(run *r) {
     int code = (int)r->arguments.error_exitcode;
-    if (!r->traced)
+    const char *program = r->arguments.rest[0];
+    if (!r->traced && r->socket.without)
+        mt_say("%s was not traced: our object was loaded into it, but had no tables to share "
+               "or could not write its log; a line of its own (mtrace: ...) says why",
+               program);
+    else if (!r->traced && !r->told)
         mt_say("%s was not traced: our object was not loaded into it, or its environment was "
                "emptied before",
-               r->arguments.rest[0]);
+               program);
     /* one that nobody reads on stderr is no reason to lose the program's status */
     bool failed = mt_outfile_close(&r->outfile) != 0 && r->arguments.outfile;
     failed |= mt_orphans_close(r->orphans) != 0;
     mt_watch_close(&r->watch);
     mt_socket_close(&r->socket);
-    if (WIFSIGNALED(r->status)) mt_end_by(WTERMSIG(r->status));
+    mt_named_kept_close(r->arguments.show.kept);
+    int how = r->child.status;
+    if (WIFSIGNALED(how)) mt_end_by(WTERMSIG(how));
     if (r->left && code) return code;
-    int status = WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
+    int status = WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
     return status == 0 && (failed || r->failed) ? MT_EXIT_FAILED : status;
 }
 
@@ -263,12 +258,15 @@ static bool has_orphans(run *r) {
 static int run_it(run *r) {
     char *path = mt_program_find(r->arguments.rest[0]), *object = NULL;
     int status = MT_EXIT_FAILED;
-    if (path && mt_program_check(path) && (object = mt_program_object()) && has_memfd() &&
+    pid_t pid;
+    if (path && mt_program_check(path) && (object = mt_program_object()) && mt_start_may() &&
         mt_show_check(&r->arguments.show) == 0 &&
         mt_outfile_prepare(&r->outfile, r->arguments.outfile, stderr) == 0 &&
         mt_outfile_may(r->arguments.log) && has_orphans(r) &&
         mt_socket_listen(&r->socket) == 0 && mt_watch_open(&r->watch) == 0 && take_signals(r) &&
-        (r->child = mt_start(&r->arguments, path, object, r->socket.name, &r->before)) > 0) {
+        (pid = mt_start(&r->arguments, path, object, r->socket.name, &r->before)) > 0) {
+        mt_child_begin(&r->child, pid, r->arguments.signals);
+        r->arguments.show.kept = mt_named_kept_open();
         follow(r);
         status = end(r);
     }

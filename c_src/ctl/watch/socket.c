@@ -17,6 +17,7 @@
 int mt_socket_listen(mt_socket *s) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     uint64_t random[2] = {0};
+    s->without = false;
     if (getrandom(random, sizeof random, 0) != sizeof random) random[0] = (uint64_t)getpid();
     int n = snprintf(s->name, sizeof s->name, "mtrace-%016llx%016llx",
                      (unsigned long long)random[0], (unsigned long long)random[1]);
@@ -58,7 +59,7 @@ static int receive(int connection) {
     return the_only(CMSG_FIRSTHDR(&m));
 }
 
-static int from(int connection, pid_t *pid) {
+static int from(mt_socket *s, int connection, pid_t *pid) {
     struct ucred peer;
     socklen_t n = sizeof peer;
     struct timeval patience = {1, 0};
@@ -66,17 +67,19 @@ static int from(int connection, pid_t *pid) {
     if (peer.uid != geteuid()) return -1;
     *pid = peer.pid;
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    return receive(connection);
+    int fd = receive(connection);
+    if (fd < 0) s->without = true;
+    return fd;
 }
 
-int mt_socket_take(const mt_socket *s, pid_t *pid) {
+int mt_socket_take(mt_socket *s, pid_t *pid) {
     for (;;) {
         int connection = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
         if (connection < 0 && errno == EINTR) continue;
         if (connection < 0 && (errno == EMFILE || errno == ENFILE))
             usleep(10000); /* it stays */
         if (connection < 0) return -1;
-        int fd = from(connection, pid);
+        int fd = from(s, connection, pid);
         close(connection);
         if (fd >= 0) return fd;
     }

@@ -8,10 +8,21 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/commands.h"
+
+bool mt_start_may(void) {
+#ifdef SYS_memfd_create
+    int fd = (int)syscall(SYS_memfd_create, "mtrace", 1u);
+    if (fd >= 0) return close(fd), true;
+#endif
+    mt_say("no memory can be shared with the program: %s (memfd_create, Linux 3.17)",
+           strerror(errno));
+    return false;
+}
 
 static void set(const char *name, const char *value) {
     if (value) setenv(name, value, 1);

@@ -4,9 +4,13 @@
 #define MT_CTL_START_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "ctl/arguments.h"
+
+/* Can memory be shared with it? False after one sentence on stderr. */
+bool mt_start_may(void);
 
 /* Starts `path` with arguments->rest, `object` preloaded before what is, and the socket's name.
  * `mask` are the signals that it shall find blocked. Its number, or -1 after one sentence on
