@@ -300,19 +300,24 @@ defmodule Mtrace.CtlRunTest do
     end
 
     # Each report had all files read anew, one after the other, and who waited was not looked at.
-    test "those that end together are reported with the figures of their ends" do
-      ten = ~s(for i in 0 1 2 3 4 5 6 7 8 9; do "#{left()}" & done; )
-      {_, report, 0} = shell(["--children"], String.duplicate(ten, 4) <> "wait; true")
+    test "those that end together are reported whole, and files are read for them once", %{
+      tmp_dir: folder
+    } do
+      read = fn n ->
+        out = Path.join(folder, "of#{n}")
+        children = String.duplicate(~s("#{left()}" & ), n)
+        script = "#{children} wait; exec #{left()} wait"
+        {port, _} = start(path(), ~w(run --children --outfile #{out} -- sh -c) ++ [script])
+        leak = ~r/\] leak \+0x\w+ \(ctl_left\) \S*ctl_left\.c:\d+\n/
+        assert eventually(fn -> length(Regex.scan(leak, File.read!(out))) == n end)
+        assert length(Regex.scan(~r/VSS.* \d/, File.read!(out))) == n
+        {:os_pid, pid} = Port.info(port, :os_pid)
+        [_, bytes] = Regex.run(~r/rchar: (\d+)/, File.read!("/proc/#{pid}/io"))
+        finish(port)
+        String.to_integer(bytes)
+      end
 
-      reports =
-        for part <- String.split(report, "\n["), part =~ ~r/ctl_left\), by size/, do: part
-
-      assert length(reports) == 40
-
-      assert length(Regex.scan(~r/\] leak \+0x\w+ \(ctl_left\) \S*ctl_left\.c:\d+\n/, report)) ==
-               40
-
-      assert length(Regex.scan(~r/VSS\/RSS\/shared\)   : \d/, report)) >= 40
+      assert read.(40) < 10 * read.(1)
     end
 
     test "one that is executed in the same process is followed" do
@@ -387,6 +392,61 @@ defmodule Mtrace.CtlRunTest do
       assert collapsed =~ ~r/main.*;leak.* \d+\n/
       System.cmd("kill", ["-CONT", "#{pid}"])
       assert {_, 0} = finish(port)
+    end
+  end
+
+  # In the program alone a constructor that runs before ours tells its number and waits.
+  @late """
+  #include <stdio.h>
+  #include <string.h>
+  #include <unistd.h>
+  __attribute__((constructor)) static void late(void) {
+      char path[4096] = "";
+      if (readlink("/proc/self/exe", path, sizeof path - 1) < 0) return;
+      if (!strstr(path, "/ctl_left")) return;
+      dprintf(1, "%d\\n", (int)getpid());
+      if (read(0, path, 1) < 0) return;
+  }
+  """
+
+  describe "report PID" do
+    # It was said to share no tables with anybody.
+    test "waits for a program that is being started, and says so where it takes long", %{
+      tmp_dir: folder
+    } do
+      [source, late] = for name <- ~w(late.c late.so), do: Path.join(folder, name)
+      File.write!(source, @late)
+      {_, 0} = System.cmd("cc", ["-shared", "-fPIC", "-o", late, source])
+      run = ["LD_PRELOAD=#{late}", path(), "run", "--outfile", "/dev/null", left(), "wait"]
+      {port, pid} = start(System.find_executable("env"), run)
+      assert {"", sentence, 1} = run(["report", "#{pid}"])
+      assert sentence =~ "#{pid} is being started by mtracectl run and has not handed over"
+      asking = Task.async(fn -> run(["report", "#{pid}"]) end)
+      Port.command(port, "x")
+      assert {report, "", 0} = Task.await(asking, 30_000)
+      assert report =~ "by process #{pid} "
+      finish(port)
+    end
+
+    test "says what else there may be: a fork's child, mtracectl itself, no keeper any more" do
+      script = ["sh", "-c", "(sh -c 'echo $PPID'; read x; :); :"]
+      {port, forked} = start(path(), ["run", "--outfile", "/dev/null" | script])
+      assert {"", sentence, 1} = run(["report", "#{forked}"])
+      assert sentence =~ "#{forked} was forked by a process that is traced"
+      finish(port)
+      {port, pid} = start(path(), ["run", "--outfile", "/dev/null", left(), "wait"])
+      {:os_pid, mtracectl} = Port.info(port, :os_pid)
+      assert {"", sentence, 1} = run(["report", "#{mtracectl}"])
+      assert sentence =~ "#{mtracectl} is mtracectl itself"
+      {_, 0} = System.cmd("kill", ["-KILL", "#{mtracectl}"])
+
+      assert eventually(fn ->
+               File.ls("/proc/#{mtracectl}/fd") in [{:ok, []}, {:error, :enoent}]
+             end)
+
+      assert {"", sentence, 1} = run(["report", "#{pid}"])
+      assert sentence =~ "#{pid} is traced, but the mtracectl that kept its tables has ended"
+      {_, 0} = System.cmd("kill", ["-KILL", "#{pid}"])
     end
   end
 

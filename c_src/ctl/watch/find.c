@@ -13,7 +13,12 @@
 #include "ctl/commands.h"
 #include "processes.h"
 
-enum { TRIES = 20, PAUSE_US = 50000 };
+enum {
+    TRIES = 20,
+    PAUSE_US = 50000,
+    LOADING = 60, /* times that a process which is being started is looked at: 3 s */
+    FORKED = 5    /* the same, while it is still a copy of mtracectl */
+};
 
 /* The memory as the process has it mapped, and whose process that is. */
 typedef struct {
@@ -135,16 +140,101 @@ bool mt_find_object(pid_t pid) {
     return found;
 }
 
-int mt_find_tables_or_say(pid_t pid) {
-    if (!mt_find_process(pid)) return -1;
-    int fd = mt_find_tables(pid);
-    if (fd >= 0) return fd;
-    if (mt_find_object(pid))
+/* The name of the socket that it was told of when its program was executed: what it does with
+ * its variables itself does not show there. "": of none. */
+static void read_socket(pid_t pid, char name[64]) {
+    static const char variable[] = "MTRACE_CTL=";
+    char path[64], *text = NULL;
+    size_t room = 0, n = sizeof variable - 1;
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    FILE *f = fopen(path, "re");
+    *name = '\0';
+    while (f && !*name && getdelim(&text, &room, '\0', f) > 0)
+        if (strncmp(text, variable, n) == 0) snprintf(name, 64, "%s", text + n);
+    if (f) fclose(f);
+    free(text);
+}
+
+/* Is somebody there who was to get its tables? */
+static bool is_listened_to(pid_t pid, const char *name) {
+    char path[64], *line = NULL;
+    size_t room = 0, n = strlen(name);
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/net/unix", (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f && !found && getline(&line, &room, f) > 0) {
+        const char *at = strchr(line, '@');
+        found = at && strncmp(at + 1, name, n) == 0 && at[1 + n] == '\n';
+    }
+    if (f) fclose(f);
+    free(line);
+    return found;
+}
+
+static bool is_mtracectl(pid_t pid) {
+    struct stat its, own;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return stat(path, &its) == 0 && stat("/proc/self/exe", &own) == 0 &&
+           its.st_dev == own.st_dev && its.st_ino == own.st_ino;
+}
+
+/* The child of a fork has its parent's tables mapped, and will never have its own. */
+static bool has_tables(pid_t pid) {
+    mt_picture p = {0};
+    bool found = false;
+    if (mt_picture_take(&p, pid))
+        for (uint32_t i = 0; i < p.mappings && !found; i++) found = p.mapping[i].tables;
+    mt_picture_free(&p);
+    return found;
+}
+
+static bool is_starting(pid_t pid) {
+    char name[64];
+    read_socket(pid, name);
+    return *name && !has_tables(pid) && is_listened_to(pid, name);
+}
+
+/* mtracectl run has forked, then the program is loaded, and then our object runs in it. */
+static int wait_for_tables(pid_t pid) {
+    int fd = mt_find_tables(pid), forked = 0;
+    for (int i = 0; i < LOADING && fd < 0; i++) {
+        if (is_mtracectl(pid) ? ++forked > FORKED : !is_starting(pid)) break;
+        usleep(PAUSE_US);
+        fd = mt_find_tables(pid);
+    }
+    return fd;
+}
+
+static void say_why_not(pid_t pid) {
+    wanted own;
+    int n = (int)pid;
+    if (is_mtracectl(pid))
+        mt_say("%d is mtracectl itself: ask for the program that it runs (pgrep -P %d)", n, n);
+    else if (want(&own, pid))
+        mt_say("%d is traced, but the mtracectl that kept its tables has ended, and nobody "
+               "else can read them",
+               n);
+    else if (is_starting(pid))
+        mt_say("%d is being started by mtracectl run and has not handed over its tables yet: "
+               "ask again, or see whether it has said why it is not traced",
+               n);
+    else if (has_tables(pid))
+        mt_say("%d was forked by a process that is traced, and is not traced itself: what it "
+               "executes is, with mtracectl run --children",
+               n);
+    else if (mt_find_object(pid))
         mt_say("%d has mtrace loaded, but shares no tables with anybody: a node of Erlang is "
                "asked by Mtrace in iex or a remote console",
-               (int)pid);
+               n);
     else
-        mt_say("%d is not traced: start it with mtracectl run, or use mtracectl attach %d",
-               (int)pid, (int)pid);
-    return -1;
+        mt_say("%d is not traced: start it with mtracectl run, or use mtracectl attach %d", n,
+               n);
+}
+
+int mt_find_tables_or_say(pid_t pid) {
+    if (!mt_find_process(pid)) return -1;
+    int fd = wait_for_tables(pid);
+    if (fd < 0 && mt_find_process(pid)) say_why_not(pid);
+    return fd;
 }

@@ -10,8 +10,9 @@
 /* The memfd, the caller's own, close-on-exec; -1: none was found. */
 int mt_find_tables(pid_t pid);
 
-/* The same, and if there is none one sentence on stderr that says why: it is gone, not ours,
- * not traced, or traced for itself alone. */
+/* The same, waiting up to 3 s for one that mtracectl run is just starting; and if there is none
+ * one sentence on stderr that says why: it is gone, not ours, not traced, still being started,
+ * traced for itself alone, or for a mtracectl that has ended. */
 int mt_find_tables_or_say(pid_t pid);
 
 /* Whether there is such a process and we may look at it; if not, one sentence on stderr. */
