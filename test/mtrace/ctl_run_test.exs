@@ -429,7 +429,7 @@ defmodule Mtrace.CtlRunTest do
     end
 
     test "says what else there may be: a fork's child, mtracectl itself, no keeper any more" do
-      script = ["sh", "-c", "(sh -c 'echo $PPID'; read x; :); :"]
+      script = ["sh", "-c", "(sh -c 'echo $PPID'; head -c 1 >/dev/null; :); :"]
       {port, forked} = start(path(), ["run", "--outfile", "/dev/null" | script])
       assert {"", sentence, 1} = run(["report", "#{forked}"])
       assert sentence =~ "#{forked} was forked by a process that is traced"
