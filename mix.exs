@@ -165,7 +165,7 @@ defmodule Mtrace.MixProject do
     [
       licenses: ["Apache-2.0"],
       files:
-        ~w(lib c_src/*/*.c c_src/*/*.h c_src/Makefile c_src/settings.sh c_src/exports.map Makefile.vars
+        ~w(lib c_src/**/*.c c_src/**/*.h c_src/Makefile c_src/settings.sh c_src/exports.map Makefile.vars
                 priv/.gitkeep priv/report rel docs mix.exs README.md CHANGELOG.md LICENSE NOTICE)
     ]
   end

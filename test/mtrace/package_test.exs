@@ -56,6 +56,20 @@ defmodule Mtrace.PackageTest do
     sh!("mix run -e '#{@ask}'", app, [{"LD_PRELOAD", so} | env])
   end
 
+  # The sources of mtracectl's rooms were left out.
+  test "what the package lists is all that its build needs", %{dir: dir} do
+    for pattern <- Mix.Project.config()[:package][:files],
+        path <- Path.wildcard(pattern, match_dot: true),
+        file <- [path | Path.wildcard(Path.join(path, "**"))],
+        File.regular?(file) do
+      File.mkdir_p!(Path.join(dir, Path.dirname(file)))
+      File.cp!(file, Path.join(dir, file))
+    end
+
+    sh!("mix compile --warnings-as-errors", dir)
+    assert sh!("priv/mtracectl --version", dir) =~ ~r/^mtracectl/
+  end
+
   test "a fresh application uses it from a path", %{dir: dir} do
     app = new_app(dir, "fresh", "{:mtrace, path: #{inspect(@root)}}")
     assert sh!("mix run -e '#{@ask}'", app) =~ "{:inactive, true}"
