@@ -18,12 +18,12 @@ static bool lacks_slots(const mt_tables *t) {
 }
 
 /* With fewer than that in use, a window of MT_SITES_WINDOW rows without a free one is not met
- * once in a billion new stacks: 0.7 to the 64th. */
+ * once in a billion new stacks: 0.7 to the 64th. In a small table one window is all. */
 static bool lacks_rows(const mt_sites *sites) {
-    uint64_t used = 0;
-    for (uint32_t row = 0; row < sites->rows; row++)
+    uint64_t used = 0, rows = sites->rows, least = (rows * 7 + 9) / 10;
+    for (uint32_t row = 0; row < rows; row++)
         used += atomic_load_explicit(&sites->used[row], memory_order_relaxed) != 0;
-    return sites->rows && used * 10 >= (uint64_t)sites->rows * 7;
+    return rows && used >= (rows > MT_SITES_WINDOW ? least : rows);
 }
 
 mt_room mt_room_lacked(const mt_tables *tables) {
