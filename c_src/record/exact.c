@@ -41,11 +41,11 @@ static __attribute__((noinline)) int32_t site_by_walk(mt_thread *block, mt_alloc
     int error = errno;
     uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
     int32_t row = look_up(block, stack, frames, allocator, &word);
-    mt_recent_walk *w = row >= 0 ? mt_recent_keep(block, hook, pc, sp, fp, depth) : NULL;
-    if (w) {
-        w->note.context = mt_context_erlang(word) ? 0 : word;
-        w->note.row = (uint32_t)row;
-        w->note.age = mt_sites_age(&tracer->sites);
+    if (row >= 0) {
+        mt_recent_note note = {.context = mt_context_erlang(word) ? 0 : word,
+                               .row = (uint32_t)row,
+                               .age = mt_sites_age(&tracer->sites)};
+        mt_recent_keep(block, hook, pc, sp, fp, depth, note);
     }
     errno = error;
     return row;

@@ -136,13 +136,11 @@ static __attribute__((noinline)) uint32_t number_by_walk(mt_thread *block, mt_lo
                                                          uintptr_t fp) {
     void **stack;
     int error = errno;
+    uint32_t stamp = stamp_of(b); /* before: what is defined later may be lost with it */
     uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
     uint32_t number = number_of_near(b, stack, frames);
-    mt_recent_walk *w = mt_recent_keep(block, hook, pc, sp, fp, depth);
-    if (w) {
-        w->note.number = number;
-        w->note.stamp = stamp_of(b);
-    }
+    mt_recent_note note = {.number = number, .stamp = stamp};
+    mt_recent_keep(block, hook, pc, sp, fp, depth, note);
     errno = error;
     return number;
 }

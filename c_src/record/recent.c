@@ -3,7 +3,6 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "private.h"
 #include "unwind.h"
@@ -60,8 +59,8 @@ static bool follow(mt_recent_walk *w, const mt_walk_step *step, uint32_t steps) 
 }
 
 /* pc last: of half a walk nobody takes any, not even a handler that came in between. */
-mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintptr_t sp,
-                               uintptr_t fp, uint32_t max) {
+const mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintptr_t sp,
+                                     uintptr_t fp, uint32_t max, mt_recent_note note) {
     const mt_walk_stack *known = &block->known;
     uint32_t last = known->last & 1, steps = known->steps[last];
     const mt_walk_step *walk = known->walk[last];
@@ -79,7 +78,7 @@ mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintp
     w->frames = steps + 2;
     w->words = w->places = w->extent = 0;
     w->needs_fp = false;
-    memset(&w->note, 0, sizeof w->note);
+    w->note = note;
     if (!follow(w, walk, steps)) return NULL;
     if (!whole && !note_place(w, walk[steps].pc - 1, 0)) return NULL;
     atomic_signal_fence(memory_order_seq_cst);

@@ -31,7 +31,13 @@ enum {
     MT_RECENT_PLACES = 6
 };
 
-/* A walk, and its user's notes, which are zero when it is new. */
+/* What is noted about a walk: by exact its context, and its site's row as of an age of the
+ * sites; by log the number of its stack as of a stamp. */
+typedef struct mt_recent_note {
+    uint64_t context, age;
+    uint32_t row, number, stamp;
+} mt_recent_note;
+
 typedef struct mt_recent_walk {
     uintptr_t pc, sp; /* pc 0: none */
     uintptr_t fp;     /* counts if needs_fp */
@@ -39,10 +45,7 @@ typedef struct mt_recent_walk {
     uint32_t max, frames; /* with the hook's own */
     uint32_t words, places, extent;
     bool needs_fp;
-    struct {
-        uint64_t context, age;
-        uint32_t row, number, stamp;
-    } note;
+    mt_recent_note note;
     uint32_t at[MT_RECENT_WORDS]; /* bytes above sp */
     uintptr_t word[MT_RECENT_WORDS];
     uintptr_t place[MT_RECENT_PLACES]; /* in objects that may go */
@@ -83,9 +86,10 @@ static inline const mt_recent_walk *mt_recent_find(const mt_thread *block, void 
     return mt_recent_is(w, &block->known, pc, sp, fp) ? w : NULL;
 }
 
-/* Keeps the walk that mt_unwind_up has just taken, with these arguments, without a note. NULL
- * if it cannot be kept. */
-mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintptr_t sp,
-                               uintptr_t fp, uint32_t max);
+/* Keeps the walk that mt_unwind_up has just taken, with these arguments, and what is to be
+ * noted about it: both, or neither where a signal's handler jumps out of here. Not every walk
+ * can be kept; NULL then. */
+const mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintptr_t sp,
+                                     uintptr_t fp, uint32_t max, mt_recent_note note);
 
 #endif

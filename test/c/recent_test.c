@@ -39,12 +39,11 @@ static __attribute__((noinline)) void hook(uint32_t max) {
     uint32_t frames = mt_unwind(&block, max, own, from, &stack);
     assert_int_equal(frames, n);
     assert_memory_equal(stack, anew, n * sizeof *anew);
-    mt_recent_walk *k = mt_recent_keep(&block, own, from.pc, from.sp, from.fp, max);
-    if (!k) return;
+    mt_recent_note note = {.context = sum_of(stack, frames)};
+    w = mt_recent_keep(&block, own, from.pc, from.sp, from.fp, max, note);
+    if (!w) return;
     kept++;
-    assert_int_equal(k->frames, n);
-    assert_int_equal(k->note.context, 0);
-    k->note.context = sum_of(stack, frames);
+    assert_int_equal(w->frames, n);
 }
 
 typedef void calling(void (*f)(uint32_t), uint32_t max);
@@ -134,8 +133,8 @@ static void a_walk_of_another_depth_or_hook_or_place_is_not_found(void **state) 
     mt_walk_from from = MT_WALK_FROM_CALLER;
     void **stack;
     mt_unwind(&block, 16, (void *)(uintptr_t)hook, from, &stack);
-    assert_non_null(
-        mt_recent_keep(&block, (void *)(uintptr_t)hook, from.pc, from.sp, from.fp, 16));
+    assert_non_null(mt_recent_keep(&block, (void *)(uintptr_t)hook, from.pc, from.sp, from.fp,
+                                   16, (mt_recent_note){0}));
     assert_non_null(
         mt_recent_find(&block, (void *)(uintptr_t)hook, from.pc, from.sp, from.fp, 16));
     assert_null(
