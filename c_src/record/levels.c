@@ -64,8 +64,7 @@ static __attribute__((noinline, cold)) void use(mt_levels *levels, uint32_t coun
  * Relaxed, for the same reason; an address that is found beyond is counted at least once. */
 static inline void count_beyond(mt_levels *levels, uint64_t address, int32_t step) {
     uint32_t set = mt_level_set(&levels->level[0], address);
-    atomic_fetch_add_explicit(&levels->beyond[set], (uint64_t)(int64_t)step,
-                              memory_order_relaxed);
+    mt_word_increase(mt_word_is_alone(), &levels->beyond[set], (uint64_t)(int64_t)step);
 }
 
 static inline uint32_t used(const mt_levels *levels) {
