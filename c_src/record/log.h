@@ -20,10 +20,10 @@
  * write if it sleeps. The log then has no end, which its reader says; the stacks of what was
  * written before are in it.
  *
- * Each thread that allocates has a buffer of 74 KiB. The child of a fork logs nothing. What
- * is written when: a thread's events, when 48 KiB of them are there, when something is added
- * that is a second younger than the first, when it ends; everybody's when the program ends.
- * That write waits for the disk (log_file.h).
+ * Each thread that allocates has a buffer of 74 KiB and 40 KiB of recent walks (recent.h). The
+ * child of a fork logs nothing. What is written when: a thread's events, when 48 KiB of them
+ * are there, when something is added that is a second younger than the first, when it ends;
+ * everybody's when the program ends. That write waits for the disk (log_file.h).
  */
 #ifndef MT_RECORD_LOG_H
 #define MT_RECORD_LOG_H

@@ -12,7 +12,7 @@
  * Whoever finds a walk here also finds what he noted about it the last time: the row of sites
  * or the log's number of its stack.
  *
- * A thread's own; some 30 KiB, mapped when it is first wanted and passed on with the block. For
+ * A thread's own; 40 KiB, mapped when they are first wanted, passed on with the block. For
  * hooks: reads only words between sp and the end of the stack that the thread is known to have.
  * 1 ns for each frame.
  */

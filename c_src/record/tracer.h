@@ -11,9 +11,8 @@
  *                              ▼
  *              in the table? ─▶ record ended, then the allocator
  *
- * Where everything is drawn from the start on (exact mode: MTRACE_INTERVAL=0 and a large table)
- * each call goes all that way, so it is kept short: the table has several levels (levels.h), a
- * free looks once, ages are told by a coarse clock, nothing is charged and nothing thinned.
+ * Where every chunk is recorded (exact mode: MTRACE_INTERVAL=0 and a large table) a call goes a
+ * shorter way: see exact.h.
  *
  * What was drawn and cannot be recorded is dropped and counted (ignored).
  *
