@@ -12,7 +12,7 @@
 
 #define tracer (&mt_tracer_state)
 
-/* A seventh of what the exact one costs. */
+/* By a clock that costs a seventh of the precise one. */
 static uint64_t now_of(mt_thread *block) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
@@ -165,8 +165,7 @@ static inline __attribute__((always_inline)) bool forget(bool alone, void *p) {
     mt_chunks *first = &tracer->chunks.level[0];
     uint64_t address = (uintptr_t)p, tag;
     uint32_t set = mt_level_set(first, address);
-    /* where there are more in the next level, a look at the set's word spares one at the cell
-     */
+    /* mostly in the next level: a look at the set's word spares one at the cell */
     if (mt_level_is_beyond(&tracer->chunks, set)) return forget_slowly(address);
     int32_t i = mt_level_find(alone, first, set, address, &tag);
     if (i < 0) return forget_slowly(address);
