@@ -15,6 +15,7 @@
 #include "log_stacks.h"
 #include "recent.h"
 #include "seen.h"
+#include "stack_pages.h"
 #include "unwind.h"
 
 #define state       (&mt_log_state)
@@ -29,10 +30,10 @@ void mt_log_drop(void) {
 
 /* Something was being added when a signal came; or a handler has jumped out of that, and it is
  * found below the stack pointer one day (see thread.h). */
-static bool is_interrupted(const mt_log_buffer *b, const mt_thread *block, uintptr_t sp) {
-    uintptr_t raised = b->busy_sp, lo = block->known.lo, hi = block->known.hi;
+static bool is_interrupted(const mt_log_buffer *b, mt_thread *block, uintptr_t sp) {
+    uintptr_t raised = b->busy_sp;
     stack_t alternate;
-    if (sp < raised || raised < lo || sp >= hi) return true;
+    if (sp < raised || !mt_stack_pages_join(&block->known, raised, sp)) return true;
     return sigaltstack(NULL, &alternate) != 0 || alternate.ss_flags & SS_ONSTACK;
 }
 

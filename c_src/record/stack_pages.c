@@ -30,6 +30,12 @@ __attribute__((noinline)) void mt_stack_pages_grow(mt_walk_stack *known, uintptr
     }
 }
 
+bool mt_stack_pages_join(mt_walk_stack *known, uintptr_t below, uintptr_t address) {
+    mt_stack_pages_enter(known, below);
+    mt_stack_pages_frame(known, below, address + 1);
+    return address < known->hi;
+}
+
 __attribute__((noinline)) bool mt_stack_pages_ask(const mt_walk_stack *known,
                                                   uintptr_t address) {
     if (address % sizeof(uintptr_t)) return false;

@@ -39,6 +39,10 @@ static inline void mt_stack_pages_frame(mt_walk_stack *known, uintptr_t sp, uint
     if (__builtin_expect(cfa > known->hi, 0)) mt_stack_pages_grow(known, sp, cfa);
 }
 
+/* Whether an address lies on the stack that another below it lies on: there is no page between
+ * that cannot be read. The range grows to that; false too while it has not grown far enough. */
+bool mt_stack_pages_join(mt_walk_stack *known, uintptr_t below, uintptr_t address);
+
 /* Whether the word there can be read, asked if need be. */
 bool mt_stack_pages_ask(const mt_walk_stack *known, uintptr_t address);
 

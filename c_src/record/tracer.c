@@ -9,6 +9,7 @@
 #include "real.h"
 #include "region.h"
 #include "seen.h"
+#include "stack_pages.h"
 #include "strays.h"
 #include "thin.h"
 #include "unwind.h"
@@ -124,13 +125,13 @@ bool mt_tracer_record_stack(mt_thread *block, void *chunk, size_t size, const mt
 }
 
 /* True while what raised a guard has not returned. A guard that was jumped out of is found
- * below the stack pointer, on the stack that the thread is known to have; elsewhere, on an
- * alternate signal stack, nobody can tell, wherever that lies. */
-static bool holds(volatile uintptr_t *guard, const mt_thread *block, uintptr_t sp) {
-    uintptr_t raised = *guard, lo = block->known.lo, hi = block->known.hi;
+ * below the stack pointer, on the same stack; on an alternate signal stack nobody can tell,
+ * wherever that lies. */
+static bool holds(volatile uintptr_t *guard, mt_thread *block, uintptr_t sp) {
+    uintptr_t raised = *guard;
     stack_t alternate;
     if (raised == 0) return false;
-    if (sp < raised || raised < lo || sp >= hi) return true;
+    if (sp < raised || !mt_stack_pages_join(&block->known, raised, sp)) return true;
     if (sigaltstack(NULL, &alternate) != 0 || alternate.ss_flags & SS_ONSTACK) return true;
     *guard = 0;
     return false;
@@ -165,9 +166,8 @@ void mt_tracer_leave_allocator(mt_inner inner) {
                           memory_order_relaxed);
 }
 
-bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw) {
+bool mt_tracer_draws_at(mt_count which, size_t size, mt_draw *draw, uintptr_t sp) {
     mt_thread *block = mt_thread_mine();
-    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
     mt_thread_count(which);
     if (mt_tls_mine.quiet || (block && mt_sampler_passes(&block->credit, size))) return false;
     if (block && holds(&mt_tls_mine.guard_sp, block, sp)) return false;

@@ -134,7 +134,14 @@ static inline bool mt_tracer_may_know(const void *chunk) {
  * Counts the call and lets the sampler decide what its fast path did not. True: the thread's
  * guard is up, for an allocator that calls our hooks itself; give the chunk, or NULL, to
  * mt_tracer_record, which lowers it. */
-bool mt_tracer_draws(mt_count which, size_t size, mt_draw *draw);
+bool mt_tracer_draws_at(mt_count which, size_t size, mt_draw *draw, uintptr_t sp);
+
+/* The guard is the address of the hook's own frame, as in exact and log: in a hook that is
+ * called from the same place after the guard was jumped out of it is the same again. */
+static inline __attribute__((always_inline)) bool mt_tracer_draws(mt_count which, size_t size,
+                                                                  mt_draw *draw) {
+    return mt_tracer_draws_at(which, size, draw, (uintptr_t)__builtin_frame_address(0));
+}
 
 /* True if a chunk that was drawn should get a boundary: not where everything is drawn. */
 bool mt_tracer_aligns(void);

@@ -119,10 +119,18 @@ defmodule Mtrace.DefectsTest do
     corner("jumped_out_of_a_hook")
   end
 
+  test "a handler that jumped out of the allocator left the thread deaf at that place" do
+    for options <- [@all, @large] do
+      options = [{:preload, [object(), path("jumps.so")]} | options]
+      corner("jumped_out_of_the_allocator", [], options)
+    end
+  end
+
   test "a library in the place of an unloaded one was walked with the other's rules" do
     if walks?() do
-      for {a, b} <- [{"small", "large"}, {"large", "small"}] do
-        corner("other_library_in_the_same_place", [path("reuse_#{a}.so"), path("reuse_#{b}.so")])
+      for {a, b} <- [{"small", "large"}, {"large", "small"}], options <- [@all, @large] do
+        libraries = [path("reuse_#{a}.so"), path("reuse_#{b}.so")]
+        corner("other_library_in_the_same_place", libraries, options)
       end
     end
   end

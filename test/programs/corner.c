@@ -246,6 +246,16 @@ static void jumped_out_of_a_hook(void) {
     CHECK(traced_count(MT_COUNT_recorded) - before > 900);
 }
 
+/* The same, in the allocator (jumps.c), for a thread that then allocates at the same place. */
+static void jumped_out_of_the_allocator(void) {
+    struct sigaction action = {.sa_handler = jump_out, .sa_flags = SA_NODEFER};
+    sigaction(SIGUSR2, &action, NULL);
+    uint64_t before = traced_count(MT_COUNT_recorded);
+    for (volatile int i = 0; i < 1000; i++)
+        if (sigsetjmp(jump, 1) == 0) keep(malloc(i == 10 ? 777001 : 100));
+    CHECK(traced_count(MT_COUNT_recorded) - before > 900);
+}
+
 /* A library that is unloaded, and another with larger frames in the same place. */
 static void other_library_in_the_same_place(char *first, char *second) {
     static mt_record records[1 << 14];
@@ -358,6 +368,7 @@ int main(int argc, char **argv) {
         {"errors_of_the_loader", errors_of_the_loader, NULL},
         {"interposed_mmap", interposed_mmap, NULL},
         {"jumped_out_of_a_hook", jumped_out_of_a_hook, NULL},
+        {"jumped_out_of_the_allocator", jumped_out_of_the_allocator, NULL},
         {"allocator_that_calls_itself", allocator_that_calls_itself, NULL},
         {"late_threads", late_threads, NULL},
         {"reallocarray_without_a_table", reallocarray_without_a_table, NULL},
