@@ -53,8 +53,18 @@ static bool is_permanent(uintptr_t place) {
 
 static _Atomic uint32_t unloads;
 
+/* Rules that are kept are taken away, too: there are many, and some of them would have the
+ * identity of what comes next by chance. */
 void mt_walk_forget_unloaded(void) {
+    kept *entries = atomic_load_explicit(&table, memory_order_acquire);
     atomic_fetch_add_explicit(&unloads, 1, memory_order_relaxed);
+    for (int i = 0; entries && i < ENTRIES; i++) {
+        uint64_t rule = atomic_load_explicit(&entries[i].rule, memory_order_relaxed);
+        uint64_t check = atomic_load_explicit(&entries[i].check, memory_order_relaxed) ^ rule;
+        if (check >> 48 == 0) continue;
+        atomic_store_explicit(&entries[i].rule, 0, memory_order_relaxed);
+        atomic_store_explicit(&entries[i].check, 0, memory_order_relaxed);
+    }
 }
 
 /* 16 bits, never 0, of where the object lies, of the eight bytes of code up to the place, and

@@ -83,7 +83,7 @@ int mt_walk_start(void);
 bool mt_walk_works(void);
 
 /* An object may have been unloaded: rules for objects that came after the program do not count
- * any more. Any thread. */
+ * any more. Any thread; 10 us. */
 void mt_walk_forget_unloaded(void);
 
 /* Whether the object that `place` lies in is the one whose identity a step had there; of 0,

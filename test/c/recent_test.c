@@ -3,6 +3,7 @@
 
 #include <alloca.h>
 #include <dlfcn.h>
+#include <execinfo.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -269,20 +270,20 @@ static void through_code_that_no_object_has(void **state) {
 }
 #endif
 
-/* recent_library.c lies beside the test. */
-static void *load(void) {
+/* They lie beside the test. */
+static void *load(const char *name) {
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
     assert_true(n > 0);
     path[n] = 0;
-    strcpy(strrchr(path, '/'), "/recent_library.so");
+    strcpy(strrchr(path, '/') + 1, name);
     return dlopen(path, RTLD_NOW);
 }
 
 static void through_a_library_that_goes(void **state) {
     (void)state;
     for (volatile int i = 0; i < 4; i++) {
-        void *library = load();
+        void *library = load("recent_library.so");
         assert_non_null(library);
         calling *f = (calling *)(uintptr_t)dlsym(library, "calls");
         int before = found;
@@ -291,6 +292,39 @@ static void through_a_library_that_goes(void **state) {
         dlclose(library);
         mt_walk_forget_unloaded();
     }
+}
+
+static __attribute__((noinline)) void as_glibc(uint32_t max) {
+    mt_walk_from from = MT_WALK_FROM_CALLER;
+    void **stack, *theirs[16];
+    uint32_t n = mt_unwind(&fresh, max, (void *)(uintptr_t)hook, from, &stack);
+    uint32_t all = (uint32_t)backtrace(theirs, (int)max);
+    assert_int_equal(n, all);
+    assert_memory_equal(stack + 1, theirs + 1, (n - 1) * sizeof *theirs);
+}
+
+/* What tells one from the other has 16 bits: as if as many libraries had come and gone as it
+ * takes for both to have the same. */
+static void a_rule_of_another_library_is_not_followed_by_chance(void **state) {
+    (void)state;
+    void *library = load("recent_library.so");
+    calling *f = (calling *)(uintptr_t)dlsym(library, "calls"), *first = f;
+    f(as_glibc, 5);
+    const mt_walk_step *step = fresh.known.walk[fresh.known.last & 1];
+    uintptr_t place = step->pc - 1;
+    f(as_glibc, 5);
+    uint32_t id = fresh.known.walk[fresh.known.last & 1]->id;
+    dlclose(library);
+    library = load("recent_large_library.so");
+    f = (calling *)(uintptr_t)dlsym(library, "calls");
+    for (int i = 0; f == first && i < 1000000; i++) {
+        mt_walk_forget_unloaded();
+        if (mt_walk_same_object(place, id)) break;
+    }
+    fresh.known.steps[0] = fresh.known.steps[1] = 0;
+    f(as_glibc, 5);
+    dlclose(library);
+    mt_walk_forget_unloaded();
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, forget)
@@ -308,6 +342,7 @@ int main(void) {
         TEST(through_code_that_no_object_has),
 #endif
         TEST(through_a_library_that_goes),
+        TEST(a_rule_of_another_library_is_not_followed_by_chance),
     };
     mt_unwind_start(true, false);
     if (mt_unwind_kind() != MT_UNWINDER_WALK) {
