@@ -3,7 +3,6 @@
 
 #include <alloca.h>
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -294,13 +293,13 @@ static void through_a_library_that_goes(void **state) {
     }
 }
 
-static __attribute__((noinline)) void as_glibc(uint32_t max) {
+static uintptr_t above; /* the function that called the library */
+
+static __attribute__((noinline)) void hook_below_a_library(uint32_t max) {
     mt_walk_from from = MT_WALK_FROM_CALLER;
-    void **stack, *theirs[16];
-    uint32_t n = mt_unwind(&fresh, max, (void *)(uintptr_t)hook, from, &stack);
-    uint32_t all = (uint32_t)backtrace(theirs, (int)max);
-    assert_int_equal(n, all);
-    assert_memory_equal(stack + 1, theirs + 1, (n - 1) * sizeof *theirs);
+    void **stack;
+    assert_int_equal(mt_unwind(&fresh, max, (void *)(uintptr_t)hook, from, &stack), max);
+    assert_true((uintptr_t)stack[2] - above < 65536);
 }
 
 /* What tells one from the other has 16 bits: as if as many libraries had come and gone as it
@@ -309,10 +308,11 @@ static void a_rule_of_another_library_is_not_followed_by_chance(void **state) {
     (void)state;
     void *library = load("recent_library.so");
     calling *f = (calling *)(uintptr_t)dlsym(library, "calls"), *first = f;
-    f(as_glibc, 5);
+    above = (uintptr_t)a_rule_of_another_library_is_not_followed_by_chance;
+    f(hook_below_a_library, 5);
     const mt_walk_step *step = fresh.known.walk[fresh.known.last & 1];
     uintptr_t place = step->pc - 1;
-    f(as_glibc, 5);
+    f(hook_below_a_library, 5);
     uint32_t id = fresh.known.walk[fresh.known.last & 1]->id;
     dlclose(library);
     library = load("recent_large_library.so");
@@ -322,7 +322,7 @@ static void a_rule_of_another_library_is_not_followed_by_chance(void **state) {
         if (mt_walk_same_object(place, id)) break;
     }
     fresh.known.steps[0] = fresh.known.steps[1] = 0;
-    f(as_glibc, 5);
+    f(hook_below_a_library, 5);
     dlclose(library);
     mt_walk_forget_unloaded();
 }
