@@ -187,7 +187,7 @@ bool mt_tracer_draws_at(mt_count which, size_t size, mt_draw *draw, uintptr_t sp
         mt_real_leave(saved);
         if (!drawn) return false;
     }
-    draw->begin_ns = mt_tracer_is_exact() ? 0 : mt_tracer_now();
+    draw->begin_ns = mt_tracer_now();
     draw->allocator = allocator_of(which);
     mt_tls_mine.guard_sp = sp;
     return true;

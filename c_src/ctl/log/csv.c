@@ -98,6 +98,6 @@ void mt_logged_sql(mt_out *out) {
         "  ms INTEGER,\n"
         "  stack TEXT -- JSON: [{\"f\": function, \"s\": source file, \"l\": line}, ...]\n"
         ");\n"
-        ".separator ;\n"
+        ".separator \";\"\n"
         ".import malloc_trace.csv malloc_trace\n");
 }
