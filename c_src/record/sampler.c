@@ -19,11 +19,15 @@ void mt_sampler_configure(mt_sampler *s, uint64_t interval, uint32_t budget_ppm)
     atomic_store(&s->fixed, interval != MT_ADAPTIVE);
     atomic_store(&s->budget_ppm, budget_ppm);
     atomic_store(&s->interval, interval != MT_ADAPTIVE ? interval : 0);
+    atomic_store(&s->lowest, atomic_load(&s->interval));
     mt_sampler_reset(s);
 }
 
 void mt_sampler_reset(mt_sampler *s) {
-    if (!atomic_load(&s->fixed)) atomic_store(&s->interval, 0);
+    if (!atomic_load(&s->fixed)) {
+        atomic_store(&s->interval, 0);
+        atomic_store(&s->lowest, 0);
+    }
     atomic_store(&s->burst_ns, BURST_NS);
     atomic_fetch_add(&s->epoch, 1);
 }
@@ -90,9 +94,20 @@ bool mt_sampler_draw(mt_sampler *s, mt_credit *credit, uint64_t size, double *p)
 bool mt_sampler_double(mt_sampler *s, uint64_t from) {
     if (atomic_load_explicit(&s->fixed, memory_order_relaxed) || from >= MT_INTERVAL_MAX)
         return false;
-    uint64_t to = from ? from * 2 : MT_COST_BASE;
+    uint64_t to = mt_sampler_next(from);
     return atomic_compare_exchange_strong_explicit(&s->interval, &from, to,
                                                    memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Where the thinner stores what it has thinned to at the same moment, it may thin by more than
+ * a step one day. */
+static bool lower(mt_sampler *s, uint64_t from, uint64_t to) {
+    if (!atomic_compare_exchange_strong_explicit(&s->interval, &from, to, memory_order_relaxed,
+                                                 memory_order_relaxed))
+        return false;
+    if (to < atomic_load_explicit(&s->lowest, memory_order_relaxed))
+        atomic_store_explicit(&s->lowest, to, memory_order_relaxed);
+    return true;
 }
 
 /* Threads that are idle must not undo what a busy one needs: one step down in a window. */
@@ -105,9 +120,7 @@ void mt_sampler_halve(mt_sampler *s, uint64_t now_ns) {
     if (!atomic_compare_exchange_strong_explicit(&s->halved_ns, &last, now_ns,
                                                  memory_order_relaxed, memory_order_relaxed))
         return;
-    atomic_compare_exchange_strong_explicit(&s->interval, &from,
-                                            from > MT_COST_BASE ? from / 2 : 0,
-                                            memory_order_relaxed, memory_order_relaxed);
+    lower(s, from, from > MT_COST_BASE ? from / 2 : 0);
 }
 
 /* A new epoch, too: a credit that is taken away must not look like one that was used up. */
@@ -115,9 +128,7 @@ bool mt_sampler_lower(mt_sampler *s, uint64_t by) {
     uint64_t from = atomic_load_explicit(&s->interval, memory_order_relaxed);
     uint64_t to = from / by < MT_COST_BASE ? 0 : from / by;
     if (from == to || atomic_load_explicit(&s->fixed, memory_order_relaxed)) return false;
-    if (!atomic_compare_exchange_strong_explicit(&s->interval, &from, to, memory_order_relaxed,
-                                                 memory_order_relaxed))
-        return false;
+    if (!lower(s, from, to)) return false;
     atomic_fetch_add(&s->epoch, 1);
     return true;
 }

@@ -42,6 +42,7 @@ typedef struct mt_credit {
 
 typedef struct mt_sampler {
     _Atomic uint64_t interval;
+    _Atomic uint64_t lowest;    /* that it has been since the table was last thinned to it */
     _Atomic uint64_t halved_ns; /* when the interval last went down */
     _Atomic int64_t burst_ns;   /* recording time that no budget is asked for */
     _Atomic uint32_t budget_ppm;
@@ -103,6 +104,11 @@ void mt_sampler_halve(mt_sampler *sampler, uint64_t now_ns);
  * the slices must stay: one that is taken away in the same epoch looks like one that was used
  * up. Where a thread is busy it soon doubles again. */
 bool mt_sampler_lower(mt_sampler *sampler, uint64_t by);
+
+/* The interval that comes after this one. */
+static inline uint64_t mt_sampler_next(uint64_t interval) {
+    return interval ? interval * 2 : MT_COST_BASE;
+}
 
 /* Doubles the interval if it still is `from`; false if it is not, or is fixed. */
 bool mt_sampler_double(mt_sampler *sampler, uint64_t from);

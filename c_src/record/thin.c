@@ -84,7 +84,7 @@ static void run(thinning *t, _Atomic uint64_t *counter) {
 
 static void thin(mt_thread *block) {
     thinning t = {.credit = &block->credit};
-    t.interval = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
+    t.interval = atomic_load_explicit(&tracer->sampler.lowest, memory_order_relaxed);
     run(&t, &block->count[MT_COUNT_thinned]);
 }
 
@@ -106,6 +106,21 @@ static bool raise_levels(void) {
     return true;
 }
 
+/* One step: towards an interval that has doubled several times since, or to higher levels, or
+ * to twice the interval. False: there is none. */
+static bool lower_probabilities(void) {
+    mt_sampler *sampler = &tracer->sampler;
+    uint64_t now = atomic_load_explicit(&sampler->interval, memory_order_relaxed), to = now;
+    uint64_t lowest = atomic_load_explicit(&sampler->lowest, memory_order_relaxed);
+    uint64_t above = mt_sampler_next(lowest);
+    if (lowest < now) to = above < now ? above : now;
+    else if (raise_levels()) to = now;
+    else if (mt_sampler_double(sampler, now)) to = mt_sampler_next(now);
+    else return false;
+    atomic_store_explicit(&sampler->lowest, to, memory_order_relaxed);
+    return true;
+}
+
 static bool fixed(void) {
     return atomic_load_explicit(&tracer->sampler.fixed, memory_order_relaxed);
 }
@@ -119,8 +134,7 @@ void mt_thin_make_room(mt_thread *block) {
         return;
     }
     if (atomic_flag_test_and_set_explicit(&tracer->thinning, memory_order_acquire)) return;
-    from = atomic_load_explicit(&tracer->sampler.interval, memory_order_relaxed);
-    if (raise_levels() || mt_sampler_double(&tracer->sampler, from)) thin(block);
+    if (lower_probabilities()) thin(block);
     atomic_flag_clear_explicit(&tracer->thinning, memory_order_release);
 }
 

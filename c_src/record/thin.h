@@ -11,9 +11,11 @@
  * probability p(new) / p(old), and stand for more (Horvitz and Thompson, as for the draw). So
  * all chunks of a site that have the same size have the same weight again, and none of a rare
  * site is given up for the ten-thousandth of another: what is learnt of a site grows with the
- * root of its cells. A site that has but a quarter of its share left goes down a level. Where
- * three of four draws are in vain, for the levels of their sites, the interval doubles, too:
- * fewer do, and cost less.
+ * root of its cells. An interval that had doubled without, several times perhaps, for the time
+ * that recording took, is followed one doubling at a time, first of all: no more chunks are
+ * given up than there must be room for. A site that has but a quarter of its share left goes
+ * down a level. Where three of four draws are in vain, for the levels of their sites, the
+ * interval doubles, too: fewer do, and cost less.
  *
  * For hooks: no lock, no system call.
  */

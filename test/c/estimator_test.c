@@ -13,7 +13,7 @@
 #include "record/thin.h"
 #include "record/tracer.h"
 
-enum { SEEDS = 240, SITES = 5, STEADY = 60000, CHURN = 20000, CACHE = 2000 };
+enum { SEEDS = 400, SITES = 5, STEADY = 60000, CHURN = 20000, CACHE = 2000 };
 enum { START, CHURNING, SMALL_LEAK, RARE_LEAK, CACHED };
 
 static const char *const name[SITES] = {"start-up", "churn", "small leak", "rare leak",
@@ -406,6 +406,30 @@ static void a_site_that_shrank_is_seen_again_in_a_table_of_any_size(void **state
     }
 }
 
+/* Recording on a busy machine had doubled the interval three times before the table was
+ * crowded: then it was thinned by all of that at once, and by a level, to a twelfth. */
+static void no_more_is_thinned_than_there_must_be_room_for(void **state) {
+    (void)state;
+    enum { RUNS = 100, SLOTS = 4096 };
+    uint64_t least = SLOTS;
+    for (uint64_t seed = 1; seed <= RUNS; seed++) {
+        begin(seed + 9000, 1, false);
+        for (int i = 0; i < SLOTS / 2; i++) allocate(SMALL_LEAK, 100);
+        atomic_store(&mt_tracer_state.sampler.interval, 8192);
+        for (int i = 0; i < 100000; i++) {
+            allocate(SMALL_LEAK, 100);
+            uint64_t taken = mt_levels_taken(&mt_tracer_state.chunks);
+            if (taken < least) least = taken;
+        }
+        report r[SITES];
+        read_report(r);
+        assert_true(fabs(r[SMALL_LEAK].estimate[0] - sim.truth[SMALL_LEAK].live) <=
+                    5 * r[SMALL_LEAK].error[0]);
+    }
+    printf("   thinned: never below %u of %u\n", (unsigned)least, SLOTS);
+    assert_true(least >= SLOTS / 4);
+}
+
 static int start(void **state) {
     (void)state;
     mt_options options = {.depth = 32, .slots = 4096, .interval = MT_ADAPTIVE, .budget_ppm = 0};
@@ -418,6 +442,7 @@ int main(void) {
         cmocka_unit_test(estimates_are_unbiased_where_few_are_drawn),
         cmocka_unit_test(estimates_are_unbiased_with_four_threads_and_lifo_addresses),
         cmocka_unit_test(estimates_are_unbiased_through_changes_of_the_interval),
+        cmocka_unit_test(no_more_is_thinned_than_there_must_be_room_for),
         cmocka_unit_test(estimates_are_unbiased_where_somebody_watches_again_and_again),
         cmocka_unit_test(a_site_that_reuses_one_address_is_estimated_right),
         cmocka_unit_test(a_burst_of_chunks_side_by_side_is_not_overestimated),

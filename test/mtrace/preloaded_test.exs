@@ -397,7 +397,7 @@ defmodule Mtrace.PreloadedTest do
     test "never goes blind: the table is thinned, not full, and holds the latest leaks too" do
       Leaky.leak(:malloc, 64, 100_000)
       stats = Mtrace.stats()
-      assert stats.recorded in 500..3900
+      assert stats.recorded in 1000..3900
       # the interval may stay 0: a site that has too much is thinned by itself
       assert stats.thinned + stats.ignored > 0
       Leaky.leak(:calloc, 48, 30_000)
