@@ -65,6 +65,7 @@ defmodule Mix.Tasks.Compile.MtraceCore do
 
     args = [
       "-s",
+      "-j#{System.schedulers_online()}",
       "PRIV=#{Path.relative_to(priv, Path.dirname(dir)) |> from(dir, priv)}" | targets
     ]
 
@@ -74,7 +75,7 @@ defmodule Mix.Tasks.Compile.MtraceCore do
     if output != "", do: Mix.shell().info(String.trim_trailing(output))
 
     if status != 0,
-      do: Mix.raise("mtrace: its core was not built, for the reason in the line above")
+      do: Mix.raise("mtrace: its core was not built, for the reason in the lines above")
 
     if File.stat(object) == before, do: {:noop, []}, else: {:ok, []}
   end

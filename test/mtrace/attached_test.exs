@@ -190,7 +190,7 @@ defmodule Mtrace.AttachedTest do
   end
 
   # MTRACE_CYCLES=10000 for a run before a release: some 8 minutes.
-  @cycles String.to_integer(System.get_env("MTRACE_CYCLES", "1000"))
+  @cycles String.to_integer(System.get_env("MTRACE_CYCLES", "300"))
   @tag timeout: :infinity
   test "#{@cycles} times on and off under load: no crash, and everything mapped as before" do
     {:ok, _} = Mtrace.attach()
