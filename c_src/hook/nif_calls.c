@@ -34,6 +34,7 @@ static atomic_bool unknown_version;
 /* A call begins when all of it is written: a signal handler may allocate at any moment. */
 static inline void begin(mt_call *call) {
     call->outer = mt_nif_calls_mine;
+    call->pid = 0;
     atomic_signal_fence(memory_order_release);
     mt_nif_calls_mine = call;
 }
@@ -235,29 +236,38 @@ static const mt_redirection redirections[] = {
     {"enif_schedule_nif", (void *)schedule_nif, MT_REDIRECT_LIBRARIES},
 };
 
-static void read_context(mt_context *out, uint32_t erlang_depth) {
-    const mt_call *call = mt_nif_calls_mine;
+static mt_thread_kind kind_of(int type) {
+    return type == ERL_NIF_THR_NORMAL_SCHEDULER      ? MT_THREAD_NORMAL
+           : type == ERL_NIF_THR_DIRTY_CPU_SCHEDULER ? MT_THREAD_DIRTY_CPU
+           : type == ERL_NIF_THR_DIRTY_IO_SCHEDULER  ? MT_THREAD_DIRTY_IO
+                                                     : MT_THREAD_OTHER;
+}
+
+/* Thread and process stay the same in a call: they are asked for once. The process last: a
+ * signal handler may allocate in between. */
+static void ask(mt_context *out, mt_call *call) {
+    bool asks = atomic_load_explicit(&scheduling, memory_order_relaxed);
     ErlNifPid self;
     /* Asked before that, of a scheduler that is just starting, the VM ends itself. */
-    int type = atomic_load_explicit(&scheduling, memory_order_relaxed) ? enif_thread_type()
-                                                                       : ERL_NIF_THR_UNDEFINED;
-    out->caller = out->erlang_frames = 0;
-    out->pid = 0;
-    out->thread = type == ERL_NIF_THR_NORMAL_SCHEDULER      ? MT_THREAD_NORMAL
-                  : type == ERL_NIF_THR_DIRTY_CPU_SCHEDULER ? MT_THREAD_DIRTY_CPU
-                  : type == ERL_NIF_THR_DIRTY_IO_SCHEDULER  ? MT_THREAD_DIRTY_IO
-                                                            : MT_THREAD_OTHER;
-    if (!call) {
-        if (atomic_load_explicit(&scheduling, memory_order_relaxed) &&
-            type == ERL_NIF_THR_UNDEFINED)
-            out->caller = MT_CALLERS_THREAD;
-        return;
-    }
-    const mt_caller *caller = current();
-    out->caller = call->row;
-    if (!caller || !call->env || !enif_self(call->env, &self)) return;
+    int type = asks ? enif_thread_type() : ERL_NIF_THR_UNDEFINED;
+    out->thread = kind_of(type);
+    if (!call && asks && type == ERL_NIF_THR_UNDEFINED) out->caller = MT_CALLERS_THREAD;
+    if (!call || !call->env || !mt_callers_get(call->row)) return;
+    if (!enif_self(call->env, &self)) return;
     out->pid = self.pid;
-    if (caller->kind == MT_CALLER_NIF)
+    call->thread = out->thread;
+    atomic_signal_fence(memory_order_release);
+    call->pid = self.pid;
+}
+
+static void read_context(mt_context *out, uint32_t erlang_depth) {
+    mt_call *call = mt_nif_calls_mine;
+    out->caller = call ? call->row : 0;
+    out->erlang_frames = 0;
+    out->pid = call ? call->pid : 0;
+    if (out->pid) out->thread = (mt_thread_kind)call->thread;
+    else ask(out, call);
+    if (out->pid && mt_callers_get(out->caller)->kind == MT_CALLER_NIF)
         out->erlang_frames = mt_erlang_stack(call->env, out->pid, out->erlang, erlang_depth);
 }
 

@@ -32,6 +32,8 @@ typedef struct mt_call {
     struct mt_call *outer;
     ErlNifEnv *env; /* NULL in a destructor */
     uint32_t row;
+    uint32_t thread; /* mt_thread_kind, if pid is known */
+    uint64_t pid;    /* 0: nobody has asked yet, or it is none */
 } mt_call;
 
 extern __thread mt_call *volatile mt_nif_calls_mine

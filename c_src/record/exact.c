@@ -42,16 +42,25 @@ static __attribute__((noinline)) int32_t site_by_walk(mt_thread *block, mt_alloc
     uint32_t frames = mt_unwind_up(block, depth, hook, pc, sp, fp, &stack);
     int32_t row = look_up(block, stack, frames, allocator, &word);
     if (row >= 0) {
-        mt_recent_note note = {.context = mt_context_erlang(word) ? 0 : word,
-                               .row = (uint32_t)row,
-                               .age = mt_sites_age(&tracer->sites)};
+        mt_recent_note note = {
+            .context = word, .row = (uint32_t)row, .age = mt_sites_age(&tracer->sites)};
         mt_recent_keep(block, hook, pc, sp, fp, depth, note);
     }
     errno = error;
     return row;
 }
 
-/* The row that is noted, if it still is what it was; where there are Erlang frames none is. */
+/* The Erlang frames of the thread's context are those of a row, which is held. */
+static bool is_called_alike(const mt_thread *block, const mt_site *site, uint32_t frames) {
+    const mt_context *c = &block->context;
+    uintptr_t differs = 0;
+    for (uint32_t i = 0; i < c->erlang_frames; i++)
+        differs |=
+            c->erlang[i] ^ atomic_load_explicit(&site->stack[frames + i], memory_order_relaxed);
+    return differs == 0;
+}
+
+/* The row that is noted, if it still is what it was. */
 static inline mt_site *site_of(bool alone, mt_thread *block, mt_allocator allocator, void *hook,
                                uintptr_t pc, uintptr_t sp, uintptr_t fp, uint32_t *row) {
     uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
@@ -59,7 +68,8 @@ static inline mt_site *site_of(bool alone, mt_thread *block, mt_allocator alloca
     if (w && mt_tracer_context(block, w->frames, allocator) == w->note.context) {
         *row = w->note.row;
         mt_site *site = mt_row_hold_again(alone, &tracer->sites, *row, w->note.age);
-        if (site) return site;
+        if (site && is_called_alike(block, site, w->frames)) return site;
+        if (site) mt_sites_drop(&tracer->sites, *row);
     }
     int32_t found = site_by_walk(block, allocator, depth, hook, pc, sp, fp);
     *row = (uint32_t)found;
@@ -147,18 +157,22 @@ void mt_exact_resize_from(const mt_held *held, void *p, size_t size, void *hook,
 }
 
 /* A chunk's weight is one, unless the interval was another for a while. */
+static void ended(const mt_chunk *chunk) {
+    if (chunk->weight != MT_WEIGHT_ONE) mt_tracer_ended(chunk);
+    else mt_row_end(mt_word_is_alone(), mt_sites_row(&tracer->sites, chunk->site), chunk->size);
+}
+
 static __attribute__((noinline)) bool forget_slowly(uint64_t address) {
     mt_chunk chunk;
     if (!mt_levels_cut(&tracer->chunks, address, &chunk)) return false;
-    if (chunk.weight != MT_WEIGHT_ONE) mt_tracer_ended(&chunk);
-    else mt_row_end(mt_word_is_alone(), mt_sites_row(&tracer->sites, chunk.site), chunk.size);
+    ended(&chunk);
     return true;
 }
 
 static __attribute__((noinline)) void ended_unusual(int32_t cell, uint64_t tag) {
     mt_chunk chunk;
     mt_cell_read(&tracer->chunks.level[0], cell, tag, &chunk);
-    mt_tracer_ended(&chunk);
+    ended(&chunk);
 }
 
 static inline __attribute__((always_inline)) bool forget(bool alone, void *p) {

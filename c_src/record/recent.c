@@ -1,7 +1,6 @@
 /* recent: see the header. Runs inside malloc. */
 #include "recent.h"
 
-#include <stdatomic.h>
 #include <stddef.h>
 
 #include "private.h"
@@ -58,6 +57,14 @@ static bool follow(mt_recent_walk *w, const mt_walk_step *step, uint32_t steps) 
     return true;
 }
 
+bool mt_recent_same_objects(mt_recent_walk *w) {
+    uint32_t unloads = atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed);
+    for (uint32_t i = 0; i < w->places; i++)
+        if (!mt_walk_same_object(w->place[i], w->id[i])) return false;
+    w->unloads = unloads;
+    return true;
+}
+
 /* pc last: of half a walk nobody takes any, not even a handler that came in between. */
 const mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc, uintptr_t sp,
                                      uintptr_t fp, uint32_t max, mt_recent_note note) {
@@ -76,7 +83,8 @@ const mt_recent_walk *mt_recent_keep(mt_thread *block, void *hook, uintptr_t pc,
     w->hook = (uintptr_t)hook;
     w->max = max;
     w->frames = steps + 2;
-    w->words = w->places = w->extent = 0;
+    w->words = w->places = w->extent = w->times = 0;
+    w->unloads = atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed);
     w->needs_fp = false;
     w->note = note;
     if (!follow(w, walk, steps)) return NULL;

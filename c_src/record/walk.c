@@ -51,13 +51,13 @@ static bool is_permanent(uintptr_t place) {
     return false;
 }
 
-static _Atomic uint32_t unloads;
+_Atomic uint32_t mt_walk_unloads;
 
 /* Rules that are kept are taken away, too: there are many, and some of them would have the
  * identity of what comes next by chance. */
 void mt_walk_forget_unloaded(void) {
     kept *entries = atomic_load_explicit(&table, memory_order_acquire);
-    atomic_fetch_add_explicit(&unloads, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mt_walk_unloads, 1, memory_order_relaxed);
     for (int i = 0; entries && i < ENTRIES; i++) {
         uint64_t rule = atomic_load_explicit(&entries[i].rule, memory_order_relaxed);
         uint64_t check = atomic_load_explicit(&entries[i].check, memory_order_relaxed) ^ rule;
@@ -76,7 +76,7 @@ static __attribute__((no_sanitize_address)) uint64_t identity(const mt_eh_object
     uint64_t code = 0, h;
     if (place - (uintptr_t)o->start >= 8) memcpy(&code, (void *)(place - 7), 8);
     h = code ^ (uintptr_t)o->map;
-    h += (uint64_t)atomic_load_explicit(&unloads, memory_order_relaxed) * 0xbf58476d1ce4e5b9ull;
+    h += (uint64_t)atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed) * 0xbf58476d1ce4e5b9ull;
     h = (h ^ (uintptr_t)o->start) * 0x9e3779b97f4a7c15ull;
     h = (h ^ (uintptr_t)o->end) * 0x9e3779b97f4a7c15ull;
     h = (h ^ (uintptr_t)o->eh_frame_hdr) * 0x9e3779b97f4a7c15ull;

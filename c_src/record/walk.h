@@ -90,6 +90,9 @@ void mt_walk_forget_unloaded(void);
  * whether it lies in none. Some 5 ns. */
 bool mt_walk_same_object(uintptr_t place, uint32_t id);
 
+/* How often mt_walk_forget_unloaded was called. */
+extern _Atomic uint32_t mt_walk_unloads __attribute__((visibility("hidden")));
+
 /* Stores the return addresses from `from.pc` on, at most `max`, and returns how many, at least
  * 1 if max is. */
 uint32_t mt_walk_up(uintptr_t pc, uintptr_t sp, uintptr_t fp, mt_walk_stack *known,

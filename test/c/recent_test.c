@@ -245,6 +245,26 @@ static void code_that_cannot_be_read_is_not_read(void **state) {
     assert_int_equal(asked, 4);
 }
 
+/* How often in turn a walk through `f`, always from the same place, is found. */
+static __attribute__((noinline)) int times_found(calling *f) {
+    int before, first = found;
+    do {
+        before = found;
+        f(hook, 16);
+    } while (found > before && found < first + 2 * MT_RECENT_TIMES);
+    return found - first;
+}
+
+/* The only one, with one place. */
+static mt_recent_walk *kept_one(void) {
+    mt_recent_walk *one = NULL;
+    for (int k = 0; k < MT_RECENT_WALKS; k++)
+        if (block.recent->walk[k].pc) one = &block.recent->walk[k];
+    assert_int_equal(kept, 1);
+    assert_int_equal(one->places, 1);
+    return one;
+}
+
 /* A function that no object has: calls its first argument with its second. */
 static void through_code_that_no_object_has(void **state) {
     (void)state;
@@ -255,16 +275,14 @@ static void through_code_that_no_object_has(void **state) {
     assert_true(page != MAP_FAILED);
     memcpy(page, code, sizeof code);
     calling *f = (calling *)(uintptr_t)page;
-    mt_recent_walk *last = NULL;
-    for (volatile int i = 0; i < 4; i++) {
-        int before = found;
-        f(hook, 16);
-        assert_int_equal(found - before, i == 1 || i == 3);
-        for (int k = 0; i == 1 && k < MT_RECENT_WALKS; k++)
-            if (block.recent->walk[k].pc) last = &block.recent->walk[k];
-        /* as if an object had come to lie there */
-        if (i == 1) last->place[last->places - 1] = (uintptr_t)main;
+    int times[3];
+    for (volatile int i = 0; i < 3; i++) {                  /* from one place */
+        if (i == 1) kept_one()->place[0] = (uintptr_t)main; /* as if an object lay there */
+        times[i] = times_found(f);
     }
+    assert_int_equal(times[0], 0);
+    assert_int_equal(times[1], MT_RECENT_TIMES - 1);
+    assert_true(times[2] > MT_RECENT_TIMES);
     munmap(page, 4096);
 }
 #endif
@@ -291,6 +309,23 @@ static void through_a_library_that_goes(void **state) {
         dlclose(library);
         mt_walk_forget_unloaded();
     }
+}
+
+/* glibc unloads its own converters, say, without a call of ours. */
+static void through_a_library_that_goes_in_silence(void **state) {
+    (void)state;
+    void *library = load("recent_library.so");
+    calling *f = (calling *)(uintptr_t)dlsym(library, "calls");
+    int times[4];
+    for (volatile int i = 0; i < 4; i++) {  /* from one place */
+        if (i == 2) kept_one()->id[0] ^= 2; /* as if another had come to lie there */
+        times[i] = times_found(f);
+    }
+    assert_true(times[1] > MT_RECENT_TIMES);
+    assert_true(times[2] < MT_RECENT_TIMES);
+    assert_true(times[3] > MT_RECENT_TIMES);
+    dlclose(library);
+    mt_walk_forget_unloaded();
 }
 
 static uintptr_t above; /* the function that called the library */
@@ -342,6 +377,7 @@ int main(void) {
         TEST(through_code_that_no_object_has),
 #endif
         TEST(through_a_library_that_goes),
+        TEST(through_a_library_that_goes_in_silence),
         TEST(a_rule_of_another_library_is_not_followed_by_chance),
     };
     mt_unwind_start(true, false);
