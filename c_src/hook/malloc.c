@@ -97,10 +97,9 @@ SLOW void *slow_malloc(size_t size) {
         mt_exact_record(p, size, own_malloc, MT_WALK_FROM_CALLER);
         return p;
     }
-    if (mt_log_on() && mt_log_draws_malloc(mt_tls_mine.block)) {
+    if (mt_log_draws_now(MT_COUNT_malloc)) {
         void *p = NEXT(malloc)(size);
-        mt_log_allocated(mt_tls_mine.block, p, size, own_malloc, MT_WALK_FROM_CALLER);
-        mt_tls_mine.guard_sp = 0;
+        mt_log_allocated(p, size, own_malloc, MT_WALK_FROM_CALLER);
         return p;
     }
     if (!mt_tracer_draws(MT_COUNT_malloc, size, &draw)) return NEXT(malloc)(size);
@@ -128,6 +127,11 @@ SLOW void *slow_calloc(size_t n, size_t size) {
         mt_exact_record(p, bytes, own_calloc, MT_WALK_FROM_CALLER);
         return p;
     }
+    if (mt_log_draws_now(MT_COUNT_calloc)) {
+        void *p = NEXT(calloc)(n, size);
+        mt_log_allocated(p, bytes, own_calloc, MT_WALK_FROM_CALLER);
+        return p;
+    }
     if (!mt_tracer_draws(MT_COUNT_calloc, bytes, &draw)) return NEXT(calloc)(n, size);
     void *p = bytes <= MT_ZEROED_MAX ? on_boundary(bytes) : NULL;
     p = p ? memset(p, 0, bytes) : NEXT(calloc)(n, size);
@@ -148,6 +152,11 @@ static inline void *traced_realloc(mt_count which, void *old, size_t size, void 
                                    mt_walk_from from) {
     mt_held held;
     mt_draw draw;
+    if (mt_log_draws_realloc(which, old)) {
+        void *p = NEXT(realloc)(old, size);
+        mt_log_allocated(p, size, hook, from);
+        return p;
+    }
     mt_tracer_hold(old, &held);
     if (mt_exact_draws(which)) {
         void *p = NEXT(realloc)(old, size);

@@ -206,6 +206,12 @@ static mt_log_op outcome(mt_log_buffer *b, void **chunk, size_t size) {
     return MT_LOG_REALLOC_FAILED;
 }
 
+/* When it returned. Where nobody else could have had the chunk meanwhile, a realloc's is when
+ * it was called. */
+static inline uint64_t returned(const mt_log_buffer *b, mt_log_op op) {
+    return op != MT_LOG_ALLOC && mt_word_is_alone() ? b->last : mt_log_clock_units();
+}
+
 void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
                            uintptr_t sp, uintptr_t fp) {
     mt_log_buffer *b = enter(block);
@@ -216,8 +222,8 @@ void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hoo
                           << 32;
         bool large = size > UINT32_MAX && op != MT_LOG_REALLOC_FAILED;
         if (size > UINT32_MAX && !large) size = UINT32_MAX;
-        put(b, mt_log_clock_units(), op + large, chunk, 2 + large,
-            large ? number : number | size, size);
+        put(b, returned(b, op), op + large, chunk, 2 + large, large ? number : number | size,
+            size);
     }
     leave(b);
 }
@@ -233,9 +239,8 @@ void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uint
 
 /* Where nothing will be drawn (see mt_tracer_draws) what comes of it is not told: it is freed.
  */
-void mt_log_reallocates(void *chunk) {
+void mt_log_reallocates(void *chunk, bool drawn) {
     mt_thread *block = mt_thread_mine();
-    bool drawn = !mt_tls_mine.quiet && !mt_tls_mine.guard_sp && !mt_tls_mine.callback_sp;
     mt_log_buffer *b = enter(block);
     if (!b) return;
     if (chunk)

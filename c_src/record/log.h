@@ -59,12 +59,17 @@ void mt_log_drop(void);
 /* A chunk will be allocated by this. */
 void mt_log_draws(mt_thread *block, mt_count which);
 
-/* The short way to the same, for a malloc: counts it and raises the guard. False: nothing is
- * done, go the long way. */
-static inline bool mt_log_draws_malloc(mt_thread *block) {
-    if (!block || mt_tls_mine.quiet || mt_tls_mine.guard_sp || mt_tls_mine.callback_sp)
-        return false;
-    mt_thread_bump(block, MT_COUNT_malloc);
+/* Nothing is being recorded: what is allocated now will be. */
+static inline bool mt_log_is_free(void) {
+    return !mt_tls_mine.quiet && !mt_tls_mine.guard_sp && !mt_tls_mine.callback_sp;
+}
+
+/* The short way to the same, where there is a log: counts the call and raises the guard. False:
+ * nothing is done, go the long way. */
+static inline bool mt_log_draws_now(mt_count which) {
+    mt_thread *block = mt_tls_mine.block;
+    if (!mt_log_on() || !block || !mt_log_is_free()) return false;
+    mt_thread_bump(block, which);
     if (block->log) block->log->realloc = 0;
     mt_tls_mine.guard_sp = (uintptr_t)__builtin_frame_address(0);
     return true;
@@ -73,9 +78,11 @@ static inline bool mt_log_draws_malloc(mt_thread *block) {
 /* It has been, or, where it is NULL, has not. Registers one by one: see walk.h. */
 void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hook, uintptr_t pc,
                            uintptr_t sp, uintptr_t fp);
-static inline void mt_log_allocated(mt_thread *block, void *chunk, size_t size, void *hook,
-                                    mt_walk_from from) {
-    mt_log_allocated_from(block, chunk, size, hook, from.pc, from.sp, from.fp);
+
+/* The same after a short way, whose end it is: lowers the guard. */
+static inline void mt_log_allocated(void *chunk, size_t size, void *hook, mt_walk_from from) {
+    mt_log_allocated_from(mt_tls_mine.block, chunk, size, hook, from.pc, from.sp, from.fp);
+    mt_tls_mine.guard_sp = 0;
 }
 
 /* It is about to be freed. Without a hook no stack is kept. */
@@ -84,7 +91,14 @@ static inline void mt_log_freed(void *chunk, void *hook, mt_walk_from from) {
     mt_log_freed_from(chunk, hook, from.pc, from.sp, from.fp);
 }
 
-/* It is about to be reallocated, or NULL is. */
-void mt_log_reallocates(void *chunk);
+/* It is about to be reallocated, or NULL is. `drawn`: what comes of it will be logged. */
+void mt_log_reallocates(void *chunk, bool drawn);
+
+/* The short way to that and to mt_log_draws, as above. */
+static inline bool mt_log_draws_realloc(mt_count which, void *chunk) {
+    if (!mt_log_draws_now(which)) return false;
+    mt_log_reallocates(chunk, true);
+    return true;
+}
 
 #endif

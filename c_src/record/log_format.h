@@ -41,7 +41,8 @@
  * over.
  *
  * An allocation's time is taken when it returns, a free's when it is called: of two events with
- * one address the earlier came first.
+ * one address the earlier came first. A realloc's are both when it is called while the process
+ * has one thread.
  *
  * The checksum is over everything behind the header: see mt_log_checksum.
  */

@@ -269,7 +269,7 @@ bool mt_tracer_forget(void *p) {
 void mt_tracer_hold(void *p, mt_held *held) {
     held->epoch = atomic_load_explicit(&tracer->epoch, memory_order_relaxed);
     if (mt_log_on()) {
-        mt_log_reallocates(p);
+        mt_log_reallocates(p, mt_log_is_free());
         p = NULL;
     }
     held->cell = p ? mt_levels_take(&tracer->chunks, (uintptr_t)p, &held->chunk) : -1;
