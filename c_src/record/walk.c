@@ -76,7 +76,8 @@ static __attribute__((no_sanitize_address)) uint64_t identity(const mt_eh_object
     uint64_t code = 0, h;
     if (place - (uintptr_t)o->start >= 8) memcpy(&code, (void *)(place - 7), 8);
     h = code ^ (uintptr_t)o->map;
-    h += (uint64_t)atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed) * 0xbf58476d1ce4e5b9ull;
+    h += (uint64_t)atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed) *
+         0xbf58476d1ce4e5b9ull;
     h = (h ^ (uintptr_t)o->start) * 0x9e3779b97f4a7c15ull;
     h = (h ^ (uintptr_t)o->end) * 0x9e3779b97f4a7c15ull;
     h = (h ^ (uintptr_t)o->eh_frame_hdr) * 0x9e3779b97f4a7c15ull;
