@@ -52,9 +52,10 @@ static __attribute__((noinline)) int32_t site_by_walk(mt_thread *block, mt_alloc
     return row;
 }
 
-/* The Erlang frames of the thread's context are those of a row, which is held. */
-static bool is_called_alike(const mt_thread *block, const mt_site *site, uint32_t frames) {
+/* The Erlang frames of the thread's context are those of a row's stack. */
+static inline bool is_called_alike(const mt_thread *block, uint32_t row, uint32_t frames) {
     const mt_context *c = &block->context;
+    const mt_site *site = mt_sites_row(&tracer->sites, row);
     uintptr_t differs = 0;
     for (uint32_t i = 0; i < c->erlang_frames; i++)
         differs |=
@@ -62,16 +63,18 @@ static bool is_called_alike(const mt_thread *block, const mt_site *site, uint32_
     return differs == 0;
 }
 
-/* The row that is noted, if it still is what it was. */
+/* The row that is noted, if it still is what it was. It is held last: another's would count one
+ * more for a moment, and have its peak then. If its age is as it was, so was the stack. */
 static inline mt_site *site_of(bool alone, mt_thread *block, mt_allocator allocator, void *hook,
                                uintptr_t pc, uintptr_t sp, uintptr_t fp, uint32_t *row) {
     uint32_t depth = atomic_load_explicit(&tracer->depth, memory_order_relaxed);
     const mt_recent_walk *w = mt_recent_find(block, hook, pc, sp, fp, depth);
     if (w && mt_tracer_context(block, w->frames, allocator) == w->note.context) {
         *row = w->note.row;
-        mt_site *site = mt_row_hold_again(alone, &tracer->sites, *row, w->note.age);
-        if (site && is_called_alike(block, site, w->frames)) return site;
-        if (site) mt_sites_drop(&tracer->sites, *row);
+        mt_site *site = is_called_alike(block, *row, w->frames)
+                            ? mt_row_hold_again(alone, &tracer->sites, *row, w->note.age)
+                            : NULL;
+        if (site) return site;
     }
     int32_t found = site_by_walk(block, allocator, depth, hook, pc, sp, fp);
     *row = (uint32_t)found;

@@ -37,6 +37,11 @@ static bool is_interrupted(const mt_log_buffer *b, mt_thread *block, uintptr_t s
     return sigaltstack(NULL, &alternate) != 0 || alternate.ss_flags & SS_ONSTACK;
 }
 
+/* The longest event has four words. */
+static inline bool is_full(const mt_log_buffer *b) {
+    return atomic_load_explicit(&b->events, memory_order_relaxed) > MT_LOG_EVENT_WORDS - 4;
+}
+
 static __attribute__((noinline, cold)) mt_log_buffer *enter_slowly(mt_thread *block,
                                                                    uintptr_t sp) {
     mt_log_buffer *b = block ? mt_log_buffer_get(block) : NULL;
@@ -47,6 +52,7 @@ static __attribute__((noinline, cold)) mt_log_buffer *enter_slowly(mt_thread *bl
     }
     b->busy_sp = sp;
     if (b->generation != mt_log_file_generation()) mt_log_buffer_renew(b);
+    else if (is_full(b)) mt_log_buffer_flush(b); /* a handler jumped out just before that */
     return b;
 }
 
@@ -85,7 +91,7 @@ static inline void put(mt_log_buffer *b, uint64_t units, mt_log_op op, const voi
     w[2] = third;
     n += words;
     atomic_store_explicit(&b->events, n, memory_order_release);
-    if (UNLIKELY(n > MT_LOG_EVENT_WORDS - 4 || units > b->due)) mt_log_buffer_flush(b);
+    if (UNLIKELY(is_full(b) || units > b->due)) mt_log_buffer_flush(b);
 }
 
 /* The files that it lies in first. */
@@ -123,10 +129,13 @@ static inline uint32_t number_of_near(mt_log_buffer *b, void *const *stack, uint
     mt_log_near *n = &b->near[h * 0x9e3779b97f4a7c15ull >> 60];
     if (n->frames == frames && n->stamp == stamp && is_same(n, stack, frames)) return n->number;
     uint32_t number = number_of(b, stack, frames);
-    n->frames = frames;
+    n->frames = 0; /* until all of it is there: a handler may jump out */
+    atomic_signal_fence(memory_order_seq_cst);
     n->stamp = stamp;
     n->number = number;
     for (uint32_t i = 0; i < frames; i++) n->word[i] = (uintptr_t)stack[i];
+    atomic_signal_fence(memory_order_seq_cst);
+    n->frames = frames;
     return number;
 }
 
@@ -228,12 +237,19 @@ void mt_log_allocated_from(mt_thread *block, void *chunk, size_t size, void *hoo
     leave(b);
 }
 
+/* An allocator's realloc gives the old chunk back by our free: that end of it has been told. */
+static inline bool is_moved(const mt_log_buffer *b, const void *chunk) {
+    return mt_tls_mine.guard_sp && b->realloc == (uintptr_t)chunk;
+}
+
 void mt_log_freed_from(void *chunk, void *hook, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     mt_thread *block = mt_thread_mine();
     mt_log_buffer *b = chunk ? enter(block) : NULL;
     if (!b) return;
-    uint64_t number = (uint64_t)number_of_free(block, b, hook, pc, sp, fp) << 32;
-    put(b, mt_log_clock_units_after(), MT_LOG_FREE, chunk, 2, number, 0);
+    if (!is_moved(b, chunk)) {
+        uint64_t number = (uint64_t)number_of_free(block, b, hook, pc, sp, fp) << 32;
+        put(b, mt_log_clock_units_after(), MT_LOG_FREE, chunk, 2, number, 0);
+    }
     leave(b);
 }
 

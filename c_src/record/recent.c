@@ -57,12 +57,14 @@ static bool follow(mt_recent_walk *w, const mt_walk_step *step, uint32_t steps) 
     return true;
 }
 
+/* One that is wrong is given up: the walk that is taken instead may be none that can be kept.
+ */
 bool mt_recent_same_objects(mt_recent_walk *w) {
-    uint32_t unloads = atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed);
-    for (uint32_t i = 0; i < w->places; i++)
-        if (!mt_walk_same_object(w->place[i], w->id[i])) return false;
-    w->unloads = unloads;
-    return true;
+    uint32_t unloads = atomic_load_explicit(&mt_walk_unloads, memory_order_relaxed), i = 0;
+    while (i < w->places && mt_walk_same_object(w->place[i], w->id[i])) i++;
+    if (i < w->places) w->pc = 0;
+    else w->unloads = unloads;
+    return i == w->places;
 }
 
 /* pc last: of half a walk nobody takes any, not even a handler that came in between. */

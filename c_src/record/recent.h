@@ -65,7 +65,7 @@ typedef struct mt_recent {
     mt_recent_walk walk[MT_RECENT_WALKS];
 } mt_recent;
 
-/* Whether what lies at its places is what lay there. */
+/* Whether what lies at its places is what lay there; else it is kept no longer. */
 bool mt_recent_same_objects(mt_recent_walk *w);
 
 /* True if a walk from these registers would be the one in `w`. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -150,18 +151,23 @@ static void make_mine(mt_thread *block) {
     mt_tls_mine.quiet--;
 }
 
-/* A thread that found no block once does not look again. */
+/* A thread that found no block once does not look again. Signals wait: a handler that jumped
+ * out of the middle would leave a thread behind that adopts for ever. */
 mt_thread *mt_thread_adopt(void) {
     if (mt_tls_mine.leaving >= LAST_ROUND || mt_tls_mine.adopting) return NULL;
     /* The child of a vfork is no thread of this process, though it has our memory. */
     pid_t started = atomic_load_explicit(&process, memory_order_relaxed);
     if (started && started != getpid()) return NULL;
     int saved = errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     mt_tls_mine.adopting = 1;
     mt_thread *block = claim_any();
     if (block) make_mine(block);
     else mt_tls_mine.leaving = LAST_ROUND;
     mt_tls_mine.adopting = 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = saved;
     return block;
 }
