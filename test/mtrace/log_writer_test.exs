@@ -93,6 +93,57 @@ defmodule Mtrace.LogWriterTest do
     assert workers == @workers + 1
   end
 
+  # The first allocation of a thread gets it a block of ours, and calls this on its way.
+  @adopts """
+  #define _GNU_SOURCE
+  #include <dlfcn.h>
+  #include <pthread.h>
+  #include <setjmp.h>
+  #include <signal.h>
+  #include <stdlib.h>
+
+  static volatile sig_atomic_t armed;
+  static sigjmp_buf out;
+
+  int pthread_setspecific(pthread_key_t key, const void *value) {
+      int (*next)(pthread_key_t, const void *) = dlsym(RTLD_NEXT, "pthread_setspecific");
+      if (armed) armed = 0, raise(SIGALRM);
+      return next(key, value);
+  }
+
+  static void jump(int signal) { siglongjmp(out, signal); }
+
+  static void *allocate(void *unused) {
+      armed = 1;
+      if (sigsetjmp(out, 1) == 0) free(malloc(10));
+      for (volatile int i = 0; i < 1000; i++) free(malloc(777));
+      return armed ? unused : NULL;
+  }
+
+  int main(void) {
+      pthread_t thread;
+      void *missed = NULL;
+      signal(SIGALRM, jump);
+      pthread_create(&thread, NULL, allocate, &thread);
+      pthread_join(thread, &missed);
+      return missed ? 9 : 0;
+  }
+  """
+
+  # It was deaf from then on.
+  test "a thread whose first allocation a handler jumps out of is logged", context do
+    [source, program] = for name <- ~w(adopts.c adopts), do: Path.join(context.folder, name)
+    File.write!(source, @adopts)
+
+    {_, 0} =
+      System.cmd("cc", ["-rdynamic", "-fno-builtin", "-o", program, source, "-ldl", "-lpthread"])
+
+    assert {"", 0} = trace(program, [], env: [{"MTRACE_LOG", context.log}])
+    mtracectl = Path.join(:code.priv_dir(:mtrace), "mtracectl")
+    {lines, 0} = System.cmd(mtracectl, ["log", "--jsonl", context.log])
+    assert length(Regex.scan(~r/"size": *777\b/, lines)) == 1000
+  end
+
   test "a program that closes all descriptors keeps its log, and its files their bytes",
        context do
     assert {"", 0} = log(context, "closes", Path.join(context.folder, "own"))
